@@ -1,0 +1,1 @@
+//! One process: accept, route, drive, reply.

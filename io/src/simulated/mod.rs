@@ -1,0 +1,1 @@
+//! Virtual time and disks that tear, from a seed.

@@ -1,0 +1,1 @@
+//! Every decision, as state machines: same inputs, same outputs.
