@@ -1,1 +1,12 @@
 //! One process: accept, route, drive, reply.
+
+pub mod api;
+pub mod broker;
+pub mod config;
+pub mod grpc;
+mod grpc_backend;
+pub mod http;
+pub mod limits;
+pub mod metrics;
+pub mod net;
+pub mod shard;

@@ -1,1 +1,19 @@
 //! Batches by offset: appended in order, durable when it says so, readable as extents, recoverable after any crash.
+//!
+//! A [`Log`] is one partition's directory in Kafka's own formats. It lives on one core and knows no request, group or
+//! producer: it is told what to append and says, by [`LogEvent`], how far that was written and how far it is durable.
+//! A [`DataDir`] is the directory that holds them all: its lock, identity, format version and checkpoints.
+//!
+//! Architecture invariant: nothing here holds state on disk that cannot be rebuilt from the segments, except the
+//! checkpoints, and a checkpoint only ever claims what a completed sync has proven.
+
+mod data_dir;
+mod disk;
+mod log;
+
+pub use millrace_proto::files::LeaderEpoch;
+pub use data_dir::{CleanStart, DataDir, DataDirError, Identity, LogDirectory, PartitionOffsets};
+pub use log::{
+    CreateError, Cut, DeleteError, Extent, Log, LogConfig, LogEvent, LogFailure, MaintainError,
+    Mutation, OpenError, ProducerSnapshot, ReadError, Recovery, RecoveryPoint, ReserveError, TimestampedOffset,
+};

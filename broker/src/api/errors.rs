@@ -1,0 +1,134 @@
+//! The one table from our errors to Kafka's codes.
+
+use crate::shard::calls::{FetchFailure, ListOffsetsFailure, ProduceFailure};
+use crate::shard::metadata::MetadataFailure;
+use crate::shard::partition_driver::ListOffsetError;
+use millrace_logic::meta::{CreateTopicError, DeleteTopicError};
+use millrace_logic::partition::{FetchError, ListError, ProduceError, SequenceError};
+use millrace_proto::batch::BatchError;
+use millrace_proto::kafka::error::ErrorCode;
+use millrace_storage::ReadError;
+
+/// What an error is called on the wire.
+pub trait WireError {
+    /// Its code.
+    fn code(&self) -> ErrorCode;
+}
+
+impl WireError for ProduceFailure {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(error) => error.code(),
+            // Retriable, and not about this leader: the client tries again until there is space.
+            Self::NoSpace => ErrorCode::KafkaStorageError,
+            Self::UnknownPartition => ErrorCode::NotLeaderOrFollower,
+            // The batch may have been appended when its shard went away.
+            Self::Stopping => ErrorCode::RequestTimedOut,
+        }
+    }
+}
+
+impl WireError for ProduceError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Sequence(SequenceError::OutOfOrder { .. }) => ErrorCode::OutOfOrderSequenceNumber,
+            Self::Sequence(SequenceError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
+            Self::Transactional => ErrorCode::InvalidTxnState,
+            Self::TimedOut | Self::Interrupted => ErrorCode::RequestTimedOut,
+            Self::StorageFailed => ErrorCode::KafkaStorageError,
+            Self::Deleted => ErrorCode::UnknownTopicOrPartition,
+            Self::OffsetsExhausted { .. } => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl WireError for BatchError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::from_code(BatchError::code(self)).unwrap_or(ErrorCode::UnknownServerError)
+    }
+}
+
+impl WireError for FetchFailure {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(error) => error.code(),
+            Self::Read(error) => error.code(),
+            Self::UnknownPartition => ErrorCode::NotLeaderOrFollower,
+        }
+    }
+}
+
+impl WireError for FetchError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+            Self::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+            Self::StorageFailed => ErrorCode::KafkaStorageError,
+            Self::Deleted => ErrorCode::UnknownTopicOrPartition,
+        }
+    }
+}
+
+impl WireError for ReadError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            // Consumers raise it and name the offset; they do not skip the range on their own.
+            Self::Quarantined(_) => ErrorCode::CorruptMessage,
+            Self::Offline(_) | Self::Io { .. } => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+impl WireError for ListOffsetsFailure {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Partition(ListOffsetError::Refused(ListError::Fetch(error))) => error.code(),
+            Self::Partition(ListOffsetError::Refused(ListError::NotAvailable { .. })) => ErrorCode::OffsetNotAvailable,
+            Self::Partition(ListOffsetError::Read(error)) => error.code(),
+            Self::UnknownPartition => ErrorCode::NotLeaderOrFollower,
+        }
+    }
+}
+
+impl WireError for MetadataFailure {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Log(_) => ErrorCode::KafkaStorageError,
+            Self::ProducerIds(_) => ErrorCode::UnknownServerError,
+            Self::Stopping => ErrorCode::RequestTimedOut,
+        }
+    }
+}
+
+impl WireError for CreateTopicError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Duplicate | Self::Reserved | Self::AssignmentAnd { .. } => ErrorCode::InvalidRequest,
+            Self::Exists(_) => ErrorCode::TopicAlreadyExists,
+            Self::Name(_) | Self::Collision { .. } => ErrorCode::InvalidTopicException,
+            Self::Partitions => ErrorCode::InvalidPartitions,
+            Self::TooManyPartitions => ErrorCode::PolicyViolation,
+            Self::ReplicationFactor | Self::TooFewBrokers { .. } | Self::AllFenced { .. } => {
+                ErrorCode::InvalidReplicationFactor
+            }
+            Self::Assignment(_) => ErrorCode::InvalidReplicaAssignment,
+            Self::NullConfig(_) | Self::Config(_) => ErrorCode::InvalidConfig,
+            Self::NoTopicId(_) | Self::Inconsistent(_) => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl WireError for DeleteTopicError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Neither | Self::Both | Self::DuplicateName | Self::DuplicateId | Self::NameOfGivenId => {
+                ErrorCode::InvalidRequest
+            }
+            Self::UnknownName => ErrorCode::UnknownTopicOrPartition,
+            Self::UnknownId => ErrorCode::UnknownTopicId,
+            Self::Inconsistent(_) => ErrorCode::UnknownServerError,
+        }
+    }
+}

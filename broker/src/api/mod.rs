@@ -1,0 +1,168 @@
+//! Kafka's APIs: one file each, which begins with its contract. This file takes a frame to its handler.
+//!
+//! Produce and Fetch are started in the order of their requests and finished side by side; everything else is answered
+//! before the connection's next request is read.
+
+mod api_versions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+pub mod errors;
+mod fetch;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod produce;
+
+pub(crate) use produce::batch_limits as produce_limits;
+
+use crate::net::connection::Connection;
+use crate::net::frames::Frame;
+use crate::net::responses::{Answer, Piece, Ticket};
+use crate::shard::Shard;
+use millrace_io::Io;
+use millrace_proto::kafka::api::{self, ApiKey, Request, Response, decode_request};
+use millrace_proto::kafka::error::ErrorCode;
+use millrace_proto::kafka::header::{RequestHeader, encode_response};
+use millrace_proto::kafka::wire::{Decode, DecodeError, EncodedFrame};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A request without its body: what it takes to answer it.
+struct Call<I: Io> {
+    shard: Shard<I>,
+    peer: SocketAddr,
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    started: Duration,
+    ticket: Ticket<I::File>,
+}
+
+impl<I: Io> Call<I> {
+    /// Answers with a response that is all memory.
+    fn answer<R: Response>(self, response: &R) {
+        match encode_response(self.version, self.correlation_id, response) {
+            Ok(frame) => self.answer_frame(frame),
+            // The version was checked before the handler ran.
+            Err(error) => self.close(&error),
+        }
+    }
+
+    fn answer_frame(self, frame: EncodedFrame) {
+        debug_assert!(frame.holes.is_empty(), "files are sent by fetch alone");
+        self.finish(Answer::Send(vec![Piece::Memory(frame.head.freeze())]));
+    }
+
+    fn close(self, why: &dyn std::fmt::Display) {
+        tracing::warn!(peer = %self.peer, api = ?self.api, version = self.version, "connection closed: {why}");
+        self.finish(Answer::Close);
+    }
+
+    fn finish(self, answer: Answer<I::File>) {
+        let port = &self.shard.metrics().kafka;
+        port.request(self.api.name(), self.shard.io().now().saturating_sub(self.started));
+        self.ticket.answer(answer);
+    }
+
+    /// Counts an error and passes it on.
+    fn error(&self, code: ErrorCode) -> ErrorCode {
+        if code != ErrorCode::None {
+            self.shard.metrics().kafka.error(code.name());
+        }
+        code
+    }
+}
+
+/// Starts a request: when this returns, the next one may start. `false` when the connection can not go on.
+pub(crate) async fn start<I: Io>(connection: &Rc<Connection<I>>, frame: Frame) -> bool {
+    let Frame { bytes, held } = frame;
+    let ticket = connection.responses.ticket(held);
+    let (header, body) = match RequestHeader::decode(&bytes) {
+        Ok(split) => split,
+        Err(error) => {
+            tracing::warn!(peer = %connection.peer, "connection closed: not a Kafka request: {error}");
+            return false;
+        }
+    };
+    let served = api::find(header.api_key);
+    let api = match (header.api(), served) {
+        (Some(api), Some(served)) if served.served.contains(&header.api_version) => api,
+        (Some(ApiKey::ApiVersions), _) => {
+            let shard = connection.shard.clone();
+            let frame = api_versions::unsupported(header.correlation_id);
+            ticket.answer(Answer::Send(vec![Piece::Memory(frame.head.freeze())]));
+            shard.metrics().kafka.error(ErrorCode::UnsupportedVersion.name());
+            return true;
+        }
+        _ => {
+            let (key, version) = (header.api_key, header.api_version);
+            tracing::warn!(peer = %connection.peer, key, version, "connection closed: API or version not served");
+            return false;
+        }
+    };
+    let call = Call {
+        shard: connection.shard.clone(),
+        peer: connection.peer,
+        api,
+        version: header.api_version,
+        correlation_id: header.correlation_id,
+        started: connection.shard.io().now(),
+        ticket,
+    };
+    match api {
+        ApiKey::Produce => {
+            let body = bytes.len() - body.len();
+            produce::start(call, bytes, body).await
+        }
+        ApiKey::Fetch => start_with(call, body, fetch::start),
+        ApiKey::ListOffsets => handle(call, body, list_offsets::handle).await,
+        ApiKey::Metadata => handle(call, body, metadata::handle).await,
+        ApiKey::ApiVersions => handle(call, body, api_versions::handle).await,
+        ApiKey::CreateTopics => handle(call, body, create_topics::handle).await,
+        ApiKey::DeleteTopics => handle(call, body, delete_topics::handle).await,
+        ApiKey::InitProducerId => handle(call, body, init_producer_id::handle).await,
+        ApiKey::DescribeConfigs => handle(call, body, describe_configs::handle).await,
+        ApiKey::DescribeCluster => handle(call, body, describe_cluster::handle).await,
+        other => {
+            call.close(&format_args!("{other:?} is advertised without a handler"));
+            false
+        }
+    }
+}
+
+/// Decodes a request, or closes the connection over it.
+fn decode<'b, I: Io, R: Request + Decode<'b>>(call: Call<I>, body: &'b [u8]) -> Option<(Call<I>, R)> {
+    let decoded: Result<R, DecodeError> = decode_request(body, call.version);
+    match decoded {
+        Ok(request) => Some((call, request)),
+        Err(error) => {
+            call.close(&error);
+            None
+        }
+    }
+}
+
+fn start_with<'b, I: Io, R: Request + Decode<'b>>(
+    call: Call<I>,
+    body: &'b [u8],
+    start: impl FnOnce(Call<I>, R),
+) -> bool {
+    decode(call, body).map(|(call, request)| start(call, request)).is_some()
+}
+
+async fn handle<'b, I: Io, R: Request + Decode<'b>>(
+    call: Call<I>,
+    body: &'b [u8],
+    handler: impl AsyncFnOnce(Call<I>, R),
+) -> bool {
+    match decode(call, body) {
+        Some((call, request)) => {
+            handler(call, request).await;
+            true
+        }
+        None => false,
+    }
+}

@@ -1,0 +1,119 @@
+//! What an operator can choose.
+//!
+//! [`Config`] is the whole of it, typed and with its defaults. [`topic`] knows the settings of topics.
+
+pub mod topic;
+
+use crate::limits::Limits;
+use millrace_storage::Identity;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use topic::TopicSettings;
+
+/// The features that are finalized, and their levels, as `ApiVersions` tells them. Kafka 4.3's tools understand these.
+pub const FINALIZED_FEATURES: &[(&str, i16)] = &[("metadata.version", METADATA_VERSION)];
+
+/// `metadata.version` 4.3-IV0: the schemas of the metadata log's records.
+pub const METADATA_VERSION: i16 = 30;
+
+/// A host and a port, as clients are told them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name or an address.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// An address as clients are told it; `None` for one that means every interface, which they cannot reach.
+    pub fn of(address: SocketAddr) -> Option<Self> {
+        (!address.ip().is_unspecified()).then(|| Self { host: address.ip().to_string(), port: address.port() })
+    }
+}
+
+/// How a broker runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `node.id`.
+    pub node_id: i32,
+    /// `cluster.id`, if it must be this one.
+    pub cluster_id: Option<String>,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// `listeners`: where Kafka clients connect.
+    pub kafka: SocketAddr,
+    /// `advertised.listeners`: what Kafka clients are told; `None` tells them `kafka`.
+    pub advertised_kafka: Option<HostPort>,
+    /// `grpc.listeners`: where gRPC clients connect.
+    pub grpc: SocketAddr,
+    /// `advertised.grpc.listeners`: what gRPC clients are told; `None` tells them `grpc`.
+    pub advertised_grpc: Option<HostPort>,
+    /// `http.listeners`: metrics and health.
+    pub http: SocketAddr,
+    /// `log.dirs`.
+    pub data_dir: PathBuf,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+    /// `delete.topic.enable`.
+    pub delete_topics: bool,
+    /// `num.partitions`.
+    pub num_partitions: i32,
+    /// `default.replication.factor`.
+    pub default_replication_factor: i16,
+    /// What topics without a setting of their own go by.
+    pub topics: TopicSettings,
+    /// Bounds on what clients can make the broker hold.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node_id: 1,
+            cluster_id: None,
+            rack: None,
+            kafka: SocketAddr::from(([127, 0, 0, 1], 9092)),
+            advertised_kafka: None,
+            grpc: SocketAddr::from(([127, 0, 0, 1], 9095)),
+            advertised_grpc: None,
+            http: SocketAddr::from(([127, 0, 0, 1], 9644)),
+            data_dir: PathBuf::from("millrace-data"),
+            auto_create_topics: true,
+            delete_topics: true,
+            num_partitions: 1,
+            default_replication_factor: 1,
+            topics: TopicSettings::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Who the data directory must belong to.
+    pub fn identity(&self) -> Identity {
+        Identity { node_id: self.node_id, cluster_id: self.cluster_id.clone() }
+    }
+}
+
+/// A setting of the broker as DescribeConfigs shows it.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value; `None` where nothing is set and there is no default.
+    pub value: Option<String>,
+    /// Whether nobody chose it.
+    pub is_default: bool,
+    /// Its type.
+    pub config_type: topic::Type,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+impl Config {
+    /// What the broker runs with.
+    pub fn describe(&self) -> Vec<Described> {
+        Vec::new()
+    }
+}

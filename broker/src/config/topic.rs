@@ -1,0 +1,326 @@
+//! The settings of topics: one table that says what each is called, may be and does, for checking, for DescribeConfigs,
+//! and for the typed values that the log and the partition go by.
+//!
+//! A setting that is not honoured yet may be set to its default only: nothing is stored and ignored.
+
+use millrace_logic::partition;
+use millrace_storage::LogConfig;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The type of a setting, numbered as DescribeConfigs does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i8)]
+pub enum Type {
+    /// `true` or `false`.
+    Boolean = 1,
+    /// Text.
+    String = 2,
+    /// A 32-bit number.
+    Int = 3,
+    /// A 64-bit number.
+    Long = 5,
+    /// A fraction.
+    Double = 6,
+    /// Words between commas.
+    List = 7,
+}
+
+/// What values a setting may have.
+#[derive(Clone, Copy, Debug)]
+enum Values {
+    Boolean,
+    Int(i64, i64),
+    Long(i64, i64),
+    Fraction(f64, f64),
+    OneOf(&'static [&'static str]),
+    ListOf(&'static [&'static str]),
+    Text,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name on a topic.
+    pub name: &'static str,
+    /// The broker's setting that holds where a topic has none.
+    pub synonym: Option<&'static str>,
+    /// Its value where nothing is set.
+    pub default: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    values: Values,
+    honoured: bool,
+}
+
+const MS: i64 = i64::MAX;
+const INT: i64 = i32::MAX as i64;
+const LONG: &str = "9223372036854775807";
+
+macro_rules! settings {
+    ($($how:ident $name:literal $(<- $synonym:literal)? = $default:expr, $values:expr, $doc:literal;)*) => {
+        &[$(Setting {
+            name: $name,
+            synonym: settings!(@synonym $($synonym)?),
+            default: $default,
+            doc: $doc,
+            values: $values,
+            honoured: settings!(@$how),
+        },)*]
+    };
+    (@synonym) => { None };
+    (@synonym $synonym:literal) => { Some($synonym) };
+    (@honoured) => { true };
+    (@default_only) => { false };
+}
+
+use Values::{Boolean, Fraction, Int, ListOf, Long, OneOf, Text};
+
+/// Every setting, by name.
+pub static SETTINGS: &[Setting] = settings! {
+    default_only "cleanup.policy" <- "log.cleanup.policy" = "delete", ListOf(&["compact", "delete"]), "What happens to old segments.";
+    default_only "compression.gzip.level" <- "compression.gzip.level" = "-1", Int(-1, 9), "The level when the broker compresses with gzip.";
+    default_only "compression.lz4.level" <- "compression.lz4.level" = "9", Int(1, 17), "The level when the broker compresses with lz4.";
+    default_only "compression.type" <- "compression.type" = "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "How batches are compressed; `producer` keeps them as they come.";
+    default_only "compression.zstd.level" <- "compression.zstd.level" = "3", Int(-131_072, 22), "The level when the broker compresses with zstd.";
+    default_only "delete.retention.ms" <- "log.cleaner.delete.retention.ms" = "86400000", Long(0, MS), "How long tombstones stay in compacted topics.";
+    honoured "file.delete.delay.ms" <- "log.segment.delete.delay.ms" = "60000", Long(0, MS), "How long deleted files stay on disk.";
+    default_only "flush.messages" <- "log.flush.interval.messages" = LONG, Long(1, MS), "Sync after this many records.";
+    default_only "flush.ms" = LONG, Long(0, MS), "Sync after this time.";
+    default_only "follower.replication.throttled.replicas" = "", Text, "Replicas whose following is throttled.";
+    honoured "index.interval.bytes" <- "log.index.interval.bytes" = "4096", Int(0, INT), "How many bytes of batches one index entry stands for.";
+    default_only "leader.replication.throttled.replicas" = "", Text, "Replicas whose leading is throttled.";
+    default_only "local.retention.bytes" <- "log.local.retention.bytes" = "-2", Long(-2, MS), "Bytes kept on local disks of a tiered topic.";
+    default_only "local.retention.ms" <- "log.local.retention.ms" = "-2", Long(-2, MS), "Time kept on local disks of a tiered topic.";
+    default_only "max.compaction.lag.ms" <- "log.cleaner.max.compaction.lag.ms" = LONG, Long(1, MS), "The longest that a record stays uncompacted.";
+    honoured "max.message.bytes" <- "message.max.bytes" = "1048588", Int(0, INT), "The largest batch, as it comes.";
+    honoured "message.timestamp.after.max.ms" <- "log.message.timestamp.after.max.ms" = "3600000", Long(0, MS), "How far ahead of the broker's clock a record's timestamp may be.";
+    honoured "message.timestamp.before.max.ms" <- "log.message.timestamp.before.max.ms" = LONG, Long(0, MS), "How far behind the broker's clock a record's timestamp may be.";
+    honoured "message.timestamp.type" <- "log.message.timestamp.type" = "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), "Whose time the records carry.";
+    default_only "min.cleanable.dirty.ratio" <- "log.cleaner.min.cleanable.ratio" = "0.5", Fraction(0.0, 1.0), "How much of a log must be uncompacted before it is compacted.";
+    default_only "min.compaction.lag.ms" <- "log.cleaner.min.compaction.lag.ms" = "0", Long(0, MS), "The least that a record stays uncompacted.";
+    honoured "min.insync.replicas" <- "min.insync.replicas" = "1", Int(1, INT), "In-sync replicas that acks=all needs; never more than the topic has replicas.";
+    default_only "preallocate" <- "log.preallocate" = "false", Boolean, "Whether segments are allocated whole.";
+    default_only "remote.log.copy.disable" = "false", Boolean, "Whether a tiered topic stops copying.";
+    default_only "remote.log.delete.on.disable" = "false", Boolean, "Whether tiered data goes when tiering is turned off.";
+    default_only "remote.storage.enable" = "false", Boolean, "Whether the topic is tiered.";
+    default_only "retention.bytes" <- "log.retention.bytes" = "-1", Long(-1, MS), "Bytes that a partition keeps; -1 for all.";
+    default_only "retention.ms" = "604800000", Long(-1, MS), "Time that a partition keeps; -1 for all.";
+    honoured "segment.bytes" <- "log.segment.bytes" = "1073741824", Int(1_048_576, INT), "The largest segment.";
+    honoured "segment.index.bytes" <- "log.index.size.max.bytes" = "10485760", Int(4, INT), "The largest index of a segment.";
+    honoured "segment.jitter.ms" = "0", Long(0, MS), "Up to this much is taken off segment.ms.";
+    honoured "segment.ms" = "604800000", Long(1, MS), "The longest time that a segment takes batches.";
+    default_only "unclean.leader.election.enable" <- "unclean.leader.election.enable" = "false", Boolean, "Whether a replica that lags may lead.";
+    honoured "write.caching" <- "log.write.caching" = "false", Boolean, "Acknowledge and show what is written but not yet durable (Millrace's own).";
+};
+
+/// The setting of this name.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.binary_search_by(|setting| setting.name.cmp(name)).ok().map(|index| &SETTINGS[index])
+}
+
+impl Setting {
+    /// Its type, for DescribeConfigs.
+    pub fn config_type(&self) -> Type {
+        match self.values {
+            Boolean => Type::Boolean,
+            Int(..) => Type::Int,
+            Long(..) => Type::Long,
+            Fraction(..) => Type::Double,
+            OneOf(_) | Text => Type::String,
+            ListOf(_) => Type::List,
+        }
+    }
+
+    /// Whether it may have this value; the error is for whoever asked. Kafka's words where it has them.
+    pub fn check(&self, value: &str) -> Result<(), String> {
+        let name = self.name;
+        let invalid = |why: String| format!("Invalid value {value} for configuration {name}: {why}");
+        let number = |min: i64, max: i64, kind: &str| match value.trim().parse::<i64>() {
+            Err(_) => Err(invalid(format!("Not a number of type {kind}"))),
+            Ok(n) if n < min => Err(invalid(format!("Value must be at least {min}"))),
+            Ok(n) if n > max => Err(invalid(format!("Value must be no more than {max}"))),
+            Ok(_) => Ok(()),
+        };
+        match self.values {
+            Boolean if !matches!(value, "true" | "false") => {
+                Err(invalid("Expected value to be either true or false".into()))
+            }
+            Int(min, max) => number(min, max, "INT"),
+            Long(min, max) => number(min, max, "LONG"),
+            Fraction(min, max) => match value.trim().parse::<f64>() {
+                Ok(n) if n >= min && n <= max => Ok(()),
+                Ok(n) if n < min => Err(invalid(format!("Value must be at least {min}"))),
+                _ => Err(invalid(format!("Value must be no more than {max}"))),
+            },
+            OneOf(words) if !words.contains(&value) => {
+                Err(invalid(format!("String must be one of: {}", words.join(", "))))
+            }
+            ListOf(words) if !value.split(',').all(|word| words.contains(&word.trim())) => {
+                Err(invalid(format!("String must be one of: {}", words.join(", "))))
+            }
+            _ => Ok(()),
+        }?;
+        match self.honoured || value == self.default {
+            true => Ok(()),
+            false => Err(format!("{name}={value} is not supported yet: only its default, {}, is", self.default)),
+        }
+    }
+}
+
+/// Whether a topic may have this setting. The error is for whoever asked.
+pub fn check(name: &str, value: &str) -> Result<(), String> {
+    find(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?.check(value)
+}
+
+/// What holds where a topic has no setting of its own: the broker's settings, where they differ from the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicSettings(BTreeMap<&'static str, String>);
+
+impl TopicSettings {
+    /// Sets the broker's value of a topic setting, by the topic's name for it.
+    /// # Errors
+    /// As [`check`].
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let setting = find(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
+        setting.check(value)?;
+        self.0.insert(setting.name, value.to_owned());
+        Ok(())
+    }
+
+    /// The broker's value, if it was set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// What holds for a topic that has these settings of its own.
+    pub fn of<'a>(&'a self, own: Option<&'a BTreeMap<String, String>>) -> Effective<'a> {
+        Effective { broker: self, own }
+    }
+}
+
+/// What holds for one topic: its own setting, or else the broker's, or else the default.
+#[derive(Clone, Copy, Debug)]
+pub struct Effective<'a> {
+    broker: &'a TopicSettings,
+    own: Option<&'a BTreeMap<String, String>>,
+}
+
+impl<'a> Effective<'a> {
+    /// The value of a setting of the table.
+    pub fn get(&self, name: &str) -> &'a str {
+        let own = self.own.and_then(|own| own.get(name)).map(String::as_str);
+        let default = || find(name).map_or("", |setting| setting.default);
+        own.or_else(|| self.broker.get(name)).unwrap_or_else(default)
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        // What is stored was checked before it was stored.
+        self.get(name).trim().parse().unwrap_or_default()
+    }
+
+    /// How the log behaves.
+    pub fn log(&self) -> LogConfig {
+        LogConfig {
+            segment_bytes: self.number("segment.bytes") as u32,
+            segment_ms: self.number("segment.ms"),
+            segment_jitter_ms: self.number("segment.jitter.ms"),
+            segment_index_bytes: self.number("segment.index.bytes") as u32,
+            index_interval_bytes: self.number("index.interval.bytes") as u32,
+            write_caching: self.get("write.caching") == "true",
+            file_delete_delay: Duration::from_millis(self.number("file.delete.delay.ms") as u64),
+            ..LogConfig::default()
+        }
+    }
+
+    /// How the partition behaves.
+    pub fn partition(&self) -> partition::Settings {
+        partition::Settings {
+            write_caching: self.get("write.caching") == "true",
+            log_append_time: self.get("message.timestamp.type") == "LogAppendTime",
+            ..partition::Settings::default()
+        }
+    }
+
+    /// What produced batches are checked against.
+    pub fn rules(&self) -> Rules {
+        let create_time = self.get("message.timestamp.type") == "CreateTime";
+        Rules {
+            max_batch_bytes: self.number("max.message.bytes") as usize,
+            segment_bytes: self.number("segment.bytes") as usize,
+            timestamps: create_time.then(|| TimestampWindow {
+                before_ms: self.number("message.timestamp.before.max.ms"),
+                after_ms: self.number("message.timestamp.after.max.ms"),
+            }),
+        }
+    }
+}
+
+/// What produced batches are checked against, typed: looked up once per batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// `max.message.bytes`.
+    pub max_batch_bytes: usize,
+    /// `segment.bytes`: a larger batch fits in no segment.
+    pub segment_bytes: usize,
+    /// The accepted timestamps; `None` where the broker overwrites them.
+    pub timestamps: Option<TimestampWindow>,
+}
+
+/// How far a record's time may be from the broker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampWindow {
+    /// Behind, in milliseconds.
+    pub before_ms: i64,
+    /// Ahead, in milliseconds.
+    pub after_ms: i64,
+}
+
+impl TimestampWindow {
+    /// The accepted timestamps at this moment, both ends included.
+    pub fn at(&self, now_ms: i64) -> (i64, i64) {
+        (now_ms.saturating_sub(self.before_ms), now_ms.saturating_add(self.after_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_consistent() {
+        assert!(SETTINGS.is_sorted_by(|a, b| a.name < b.name));
+        for setting in SETTINGS {
+            assert_eq!(setting.check(setting.default), Ok(()), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn values_are_checked_in_kafkas_words() {
+        let error = check("segment.bytes", "100").expect_err("too small");
+        assert_eq!(error, "Invalid value 100 for configuration segment.bytes: Value must be at least 1048576");
+        assert_eq!(check("foo", "1").expect_err("unknown"), "Unknown topic config name: foo");
+        assert!(check("segment.bytes", "many").is_err());
+        assert!(check("write.caching", "yes").is_err());
+        assert_eq!(check("segment.bytes", "2097152"), Ok(()));
+    }
+
+    #[test]
+    fn what_is_not_honoured_is_refused_by_name() {
+        let error = check("cleanup.policy", "compact").expect_err("not yet");
+        assert!(error.starts_with("cleanup.policy=compact is not supported yet"), "{error}");
+        assert_eq!(check("cleanup.policy", "delete"), Ok(()));
+    }
+
+    #[test]
+    fn topic_over_broker_over_default() {
+        let mut broker = TopicSettings::default();
+        broker.set("segment.ms", "5000").expect("valid");
+        broker.set("max.message.bytes", "2000").expect("valid");
+        let own = BTreeMap::from([("max.message.bytes".to_owned(), "3000".to_owned())]);
+        let effective = broker.of(Some(&own));
+        assert_eq!(effective.log().segment_ms, 5000);
+        assert_eq!(effective.log().segment_bytes, 1 << 30);
+        assert_eq!(effective.rules().max_batch_bytes, 3000);
+    }
+}

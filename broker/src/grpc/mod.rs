@@ -1,0 +1,41 @@
+//! The gRPC port: `millrace.v1`, health and reflection, served on the shard that accepted the connection, by `h2` and
+//! a small layer of ours. No runtime, nothing `Send`.
+//!
+//! | file | promise |
+//! |---|---|
+//! | `transport` | a connection's halves as the byte stream that `h2` wants |
+//! | `server` | one connection: HTTP/2, limits, pings, graceful end; one task per call |
+//! | `call`, `framing`, `status` | one call without HTTP: requests in, responses out, an end |
+//! | `services` | which path is served by whom |
+//! | `produce`, `batches`, `partitioner` | records in |
+//! | `consume`, `assignment`, `reading` | records out |
+//! | `topics`, `cluster`, `health`, `reflection` | the rest |
+//! | `backend` | what the services need of the broker |
+
+pub mod backend;
+mod assignment;
+mod batches;
+mod call;
+mod cluster;
+mod consume;
+mod framing;
+mod health;
+mod limits;
+mod partitioner;
+mod produce;
+mod reading;
+mod reflection;
+mod server;
+mod services;
+mod status;
+mod topics;
+mod transport;
+
+pub use backend::{Backend, Error};
+pub use health::Health;
+pub use limits::Limits;
+pub use server::{ConnectionError, Server};
+pub use status::{Code, Status};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! Which path is served by whom.
+
+use super::backend::Backend;
+use super::call::Call;
+use super::health::Health;
+use super::limits::Limits;
+use super::reflection::Reflection;
+use super::status::{Code, Status};
+use super::{cluster, consume, produce, topics};
+use std::rc::Rc;
+
+/// Every service of the port.
+pub(super) struct Services<B>(Rc<Parts<B>>);
+
+struct Parts<B> {
+    backend: B,
+    limits: Limits,
+    health: Health,
+    reflection: Reflection,
+}
+
+impl<B> Clone for Services<B> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<B: Backend> Services<B> {
+    pub(super) fn new(backend: B, limits: &Limits) -> Self {
+        let reflection = Reflection::new();
+        let health = Health::new(reflection.services());
+        Self(Rc::new(Parts { backend, limits: limits.clone(), health, reflection }))
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.0.health
+    }
+
+    /// Serves a call to its end.
+    pub(super) async fn serve(&self, call: Call) -> Result<(), Status> {
+        let Parts { backend, limits, health, reflection } = &*self.0;
+        let path = call.path.clone();
+        match &*path {
+            "/millrace.v1.Log/Produce" => produce::produce(backend, limits, call).await,
+            "/millrace.v1.Log/Publish" => produce::publish(backend, call).await,
+            "/millrace.v1.Log/Consume" => consume::consume(backend, limits, call).await,
+            "/millrace.v1.Topics/Create" => call.unary(async |request| topics::create(backend, request).await).await,
+            "/millrace.v1.Topics/Delete" => call.unary(async |request| topics::delete(backend, request).await).await,
+            "/millrace.v1.Topics/List" => call.unary(async |request| topics::list(backend, request)).await,
+            "/millrace.v1.Topics/Describe" => {
+                call.unary(async |request| topics::describe(backend, request).await).await
+            }
+            "/millrace.v1.Cluster/Describe" => call.unary(async |request| Ok(cluster::describe(backend, request))).await,
+            "/grpc.health.v1.Health/Check" => call.unary(async |request| health.check(request)).await,
+            "/grpc.health.v1.Health/List" => call.unary(async |request| Ok(health.list(request))).await,
+            "/grpc.health.v1.Health/Watch" => health.watch(call).await,
+            // v1alpha has the same messages under another package name; older tools ask for it.
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+            | "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" => reflection.serve(call).await,
+            path => Err(unknown(path)),
+        }
+    }
+}
+
+fn unknown(path: &str) -> Status {
+    Status::new(Code::Unimplemented, format!("there is no method {path}; ask reflection for those there are"))
+        .because("UNKNOWN_METHOD")
+}

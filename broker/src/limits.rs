@@ -1,0 +1,101 @@
+//! Every bound on what strangers can make a broker hold, and the arithmetic: the worst case is computed at start and
+//! printed.
+
+use crate::net::frames::{Patience, READ_AHEAD};
+use std::fmt;
+use std::time::Duration;
+
+/// The bounds. All have defaults that suit a machine with a few GiB of memory.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// `socket.request.max.bytes`: the largest request.
+    pub request_max_bytes: usize,
+    /// `max.connections`: connections at once, over all shards and both client ports.
+    pub connections: usize,
+    /// `max.connections.per.ip`: of which from one address.
+    pub connections_per_ip: usize,
+    /// Requests of one connection that run at once; the next one is not read before one is answered.
+    pub connection_requests: usize,
+    /// Bytes of requests that one connection may have in flight. One larger request passes alone.
+    pub connection_bytes: usize,
+    /// Answers of one connection that may wait in memory before no further request is read.
+    pub connection_answer_bytes: usize,
+    /// `queued.max.request.bytes`, per shard: bytes of requests in flight over all its connections.
+    pub shard_bytes: usize,
+    /// How long frames and idle connections may take (`connections.max.idle.ms`).
+    pub patience: Patience,
+    /// How long a client may take no byte of its answers.
+    pub stalled_writer: Duration,
+    /// `fetch.max.bytes`: the most that one fetch response carries, whatever the client asks.
+    pub fetch_max_bytes: usize,
+    /// The most a compressed batch may grow to when it is checked, in bytes.
+    pub decompressed_batch_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_max_bytes: 100 << 20,
+            connections: 10_000,
+            connections_per_ip: 4_000,
+            // Clients keep 5 requests in flight by default, librdkafka's tools far more; beyond some dozens a
+            // connection gains nothing.
+            connection_requests: 128,
+            connection_bytes: 16 << 20,
+            connection_answer_bytes: 1 << 20,
+            shard_bytes: 256 << 20,
+            patience: Patience { frame: Duration::from_secs(30), idle: Duration::from_secs(600) },
+            stalled_writer: Duration::from_secs(30),
+            fetch_max_bytes: 55 << 20,
+            // Records of a batch compress 10:1 to 100:1; a megabyte batch that claims more than this is a bomb.
+            decompressed_batch_bytes: 128 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// The most that connections can make `shards` shards hold, in bytes.
+    pub fn worst_case(&self, shards: usize) -> WorstCase {
+        // One request larger than the budget passes when nothing else is held.
+        let requests = shards * self.shard_bytes.max(self.request_max_bytes);
+        let read_ahead = self.connections * READ_AHEAD;
+        let answers = self.connections * self.connection_answer_bytes;
+        WorstCase { requests, read_ahead, answers }
+    }
+}
+
+/// The parts of the worst case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorstCase {
+    /// Request bodies, bounded per shard.
+    pub requests: usize,
+    /// Bytes read ahead of their reservation, if every connection sends half a frame.
+    pub read_ahead: usize,
+    /// Answers in memory, if no connection reads.
+    pub answers: usize,
+}
+
+impl fmt::Display for WorstCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: usize| bytes >> 20;
+        write!(
+            f,
+            "{} MiB of requests, {} MiB read ahead, {} MiB of unread answers",
+            mib(self.requests),
+            mib(self.read_ahead),
+            mib(self.answers)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arithmetic_is_what_the_text_says() {
+        let limits = Limits { connections: 1024, ..Limits::default() };
+        let worst = limits.worst_case(2);
+        assert_eq!(worst.to_string(), "512 MiB of requests, 32 MiB read ahead, 1024 MiB of unread answers");
+    }
+}

@@ -1,0 +1,293 @@
+//! Counters of one shard, and their Prometheus text.
+//!
+//! Each shard counts for itself in plain cells; the metrics endpoint asks every shard for a [`Snapshot`] and adds the
+//! `shard` label. One table ([`Snapshot::families`]) names every metric.
+
+use millrace_io::Counters;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// A number that only grows.
+#[derive(Default)]
+pub struct Counter(Cell<u64>);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.set(self.0.get().wrapping_add(n));
+    }
+
+    /// The sum so far.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Default)]
+pub struct Gauge(Cell<u64>);
+
+impl Gauge {
+    /// One more, until the guard is dropped.
+    pub fn enter(self: &std::rc::Rc<Self>) -> GaugeGuard {
+        self.0.set(self.0.get() + 1);
+        GaugeGuard(self.clone())
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// One unit of a [`Gauge`].
+pub struct GaugeGuard(std::rc::Rc<Gauge>);
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.0.0.set(self.0.0.get() - 1);
+    }
+}
+
+/// Upper bounds of the latency buckets, in microseconds: powers of four from 64 µs to about 17 s.
+const BUCKETS: [u64; 10] =
+    [64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216];
+
+/// How long something took, in buckets.
+#[derive(Clone, Default)]
+pub struct Histogram {
+    buckets: [u64; BUCKETS.len()],
+    count: u64,
+    sum_us: u64,
+}
+
+impl Histogram {
+    fn record(&mut self, time: Duration) {
+        let us = time.as_micros() as u64;
+        if let Some(bucket) = BUCKETS.iter().position(|&bound| us <= bound) {
+            self.buckets[bucket] += 1;
+        }
+        self.count += 1;
+        self.sum_us = self.sum_us.wrapping_add(us);
+    }
+}
+
+/// What one port of a shard counts.
+#[derive(Default)]
+pub struct Port {
+    /// Connections open now.
+    pub connections: std::rc::Rc<Gauge>,
+    /// Connections taken so far.
+    pub accepted: Counter,
+    /// Connections refused at a limit, or closed for a broken frame.
+    pub refused_connections: Counter,
+    /// Connections closed because the peer did not read.
+    pub slow_readers: Counter,
+    requests: RefCell<BTreeMap<&'static str, Histogram>>,
+    errors: RefCell<BTreeMap<&'static str, u64>>,
+}
+
+impl Port {
+    /// A request was answered.
+    pub fn request(&self, api: &'static str, time: Duration) {
+        self.requests.borrow_mut().entry(api).or_default().record(time);
+    }
+
+    /// A request, or a part of it, was answered with an error.
+    pub fn error(&self, name: &'static str) {
+        *self.errors.borrow_mut().entry(name).or_default() += 1;
+    }
+}
+
+/// What one shard counts.
+#[derive(Default)]
+pub struct Metrics {
+    /// The Kafka port.
+    pub kafka: Port,
+    /// The gRPC port.
+    pub grpc: Port,
+    /// Record batches appended.
+    pub appended_batches: Counter,
+    /// Bytes of record batches appended.
+    pub appended_bytes: Counter,
+    /// Records appended.
+    pub appended_records: Counter,
+    /// Calls taken from other shards.
+    pub hops: Counter,
+}
+
+/// A shard's numbers at one moment. Goes from core to core.
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    shard: usize,
+    partitions: usize,
+    in_flight_bytes: usize,
+    io: Counters,
+    ports: [(&'static str, PortSnapshot); 2],
+    appended: [u64; 3],
+    hops: u64,
+}
+
+#[derive(Clone, Default)]
+struct PortSnapshot {
+    connections: u64,
+    accepted: u64,
+    refused: u64,
+    slow: u64,
+    requests: BTreeMap<&'static str, Histogram>,
+    errors: BTreeMap<&'static str, u64>,
+}
+
+impl Metrics {
+    /// The numbers now.
+    pub fn snapshot(&self, shard: usize, partitions: usize, in_flight_bytes: usize, io: Counters) -> Snapshot {
+        let port = |port: &Port| PortSnapshot {
+            connections: port.connections.get(),
+            accepted: port.accepted.get(),
+            refused: port.refused_connections.get(),
+            slow: port.slow_readers.get(),
+            requests: port.requests.borrow().clone(),
+            errors: port.errors.borrow().clone(),
+        };
+        Snapshot {
+            shard,
+            partitions,
+            in_flight_bytes,
+            io,
+            ports: [("kafka", port(&self.kafka)), ("grpc", port(&self.grpc))],
+            appended: [self.appended_batches.get(), self.appended_bytes.get(), self.appended_records.get()],
+            hops: self.hops.get(),
+        }
+    }
+}
+
+struct Family<'a> {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    samples: Vec<(&'a str, String, u64)>,
+}
+
+impl Snapshot {
+    fn families(&self) -> Vec<Family<'_>> {
+        let shard = format!("shard=\"{}\"", self.shard);
+        let one = |name, kind, help, value| Family { name, kind, help, samples: vec![("", shard.clone(), value)] };
+        let way = |way: &str| format!("{shard},way=\"{way}\"");
+        let port = |name, kind, help, value: fn(&PortSnapshot) -> u64| Family {
+            name,
+            kind,
+            help,
+            samples: self.ports.iter().map(|(p, n)| ("", format!("{shard},port=\"{p}\""), value(n))).collect(),
+        };
+        let mut families = vec![
+            one("millrace_partitions", "gauge", "Partitions that this shard owns.", self.partitions as u64),
+            one("millrace_in_flight_bytes", "gauge", "Request bytes held.", self.in_flight_bytes as u64),
+            one("millrace_appended_batches_total", "counter", "Record batches appended.", self.appended[0]),
+            one("millrace_appended_bytes_total", "counter", "Bytes of record batches appended.", self.appended[1]),
+            one("millrace_appended_records_total", "counter", "Records appended.", self.appended[2]),
+            one("millrace_shard_hops_total", "counter", "Calls taken from other shards.", self.hops),
+            one("millrace_received_bytes_total", "counter", "Bytes received from sockets.", self.io.received_bytes),
+            Family {
+                name: "millrace_sent_bytes_total",
+                kind: "counter",
+                help: "Bytes sent: from memory, from the page cache (sendfile), from the disk (splice).",
+                samples: vec![
+                    ("", way("memory"), self.io.sent_bytes),
+                    ("", way("sendfile"), self.io.hot_bytes),
+                    ("", way("splice"), self.io.cold_bytes),
+                ],
+            },
+            one("millrace_written_bytes_total", "counter", "Bytes written to files.", self.io.written_bytes),
+            one("millrace_writes_total", "counter", "Writes to files.", self.io.writes),
+            one("millrace_syncs_total", "counter", "Syncs of files and directories.", self.io.syncs),
+            one("millrace_turns_total", "counter", "Rounds of the event loop.", self.io.turns),
+            port("millrace_connections", "gauge", "Connections open.", |p| p.connections),
+            port("millrace_connections_accepted_total", "counter", "Connections taken.", |p| p.accepted),
+            port("millrace_connections_refused_total", "counter", "Connections refused or broken.", |p| p.refused),
+            port("millrace_slow_readers_total", "counter", "Connections closed for not reading.", |p| p.slow),
+        ];
+        families.push(self.errors(&shard));
+        families.push(self.latencies(&shard));
+        families
+    }
+
+    fn errors(&self, shard: &str) -> Family<'_> {
+        let samples = self.ports.iter().flat_map(|(port, numbers)| {
+            let label = move |error: &str| format!("{shard},port=\"{port}\",error=\"{error}\"");
+            numbers.errors.iter().map(move |(error, &count)| ("", label(error), count))
+        });
+        Family {
+            name: "millrace_errors_total",
+            kind: "counter",
+            help: "Errors answered, by their name on the wire.",
+            samples: samples.collect(),
+        }
+    }
+
+    fn latencies(&self, shard: &str) -> Family<'_> {
+        let mut samples = Vec::new();
+        for (port, numbers) in &self.ports {
+            for (api, histogram) in &numbers.requests {
+                let labels = format!("{shard},port=\"{port}\",api=\"{api}\"");
+                let mut below = 0;
+                for (bound, count) in BUCKETS.iter().zip(histogram.buckets) {
+                    below += count;
+                    let le = *bound as f64 / 1e6;
+                    samples.push(("_bucket", format!("{labels},le=\"{le}\""), below));
+                }
+                samples.push(("_bucket", format!("{labels},le=\"+Inf\""), histogram.count));
+                samples.push(("_count", labels.clone(), histogram.count));
+                samples.push(("_sum", labels, histogram.sum_us));
+            }
+        }
+        Family {
+            name: "millrace_request_seconds",
+            kind: "histogram",
+            help: "From the last byte of a request to its answer being ready.",
+            samples,
+        }
+    }
+}
+
+/// The Prometheus text of all shards.
+pub fn render(shards: &[Snapshot]) -> String {
+    let mut text = String::new();
+    let all: Vec<_> = shards.iter().map(Snapshot::families).collect();
+    for index in 0..all.first().map_or(0, Vec::len) {
+        let Family { name, kind, help, .. } = &all[0][index];
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for family in &all {
+            for (suffix, labels, value) in &family[index].samples {
+                let _ = match *suffix {
+                    "_sum" => writeln!(text, "{name}_sum{{{labels}}} {}", *value as f64 / 1e6),
+                    suffix => writeln!(text, "{name}{suffix}{{{labels}}} {value}"),
+                };
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shard_appears_under_one_header() {
+        let metrics = Metrics::default();
+        metrics.kafka.request("Produce", Duration::from_micros(100));
+        metrics.kafka.request("Produce", Duration::from_secs(60));
+        metrics.kafka.error("UNKNOWN_TOPIC_OR_PARTITION");
+        let shards: Vec<_> = (0..2).map(|i| metrics.snapshot(i, 3, 0, Counters::default())).collect();
+        let text = render(&shards);
+        assert_eq!(text.matches("# TYPE millrace_request_seconds histogram").count(), 1);
+        let bucket = "millrace_request_seconds_bucket{shard=\"1\",port=\"kafka\",api=\"Produce\",le=\"0.000256\"} 1\n";
+        assert!(text.contains(bucket), "{text}");
+        let all = "millrace_request_seconds_bucket{shard=\"0\",port=\"kafka\",api=\"Produce\",le=\"+Inf\"} 2\n";
+        assert!(text.contains(all), "{text}");
+        assert!(text.contains("millrace_request_seconds_sum{shard=\"0\",port=\"kafka\",api=\"Produce\"} 60.0001"));
+        assert!(text.contains("error=\"UNKNOWN_TOPIC_OR_PARTITION\"} 1"));
+    }
+}

@@ -1,0 +1,299 @@
+//! The ordered response queue of one connection: requests run side by side, answers leave in request order (the Kafka
+//! protocol's guarantee). A [`Ticket`] is the right, and the duty, to answer one request.
+
+use crate::net::budget::Reservation;
+use bytes::Bytes;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// A part of a response: bytes in memory, or a range of a segment file that goes from page cache to socket.
+pub enum Piece<F> {
+    /// Bytes of ours.
+    Memory(Bytes),
+    /// A range of a file.
+    File {
+        /// The file, leased until it is sent.
+        file: F,
+        /// Where the range begins.
+        position: u64,
+        /// How long it is, in bytes.
+        len: u64,
+        /// Whether it was appended lately, so that it is surely in memory.
+        recent: bool,
+    },
+}
+
+/// What becomes of a request.
+pub enum Answer<F> {
+    /// These bytes, length prefix included.
+    Send(Vec<Piece<F>>),
+    /// Nothing, and the next response may follow (acks=0).
+    Nothing,
+    /// The connection closes: an error that the protocol has no response for.
+    Close,
+}
+
+struct Slot<F> {
+    answer: Option<Answer<F>>,
+    held: Vec<Reservation>,
+}
+
+struct State<F> {
+    slots: RefCell<VecDeque<Slot<F>>>,
+    /// The number of the slot at the front.
+    first: Cell<u64>,
+    /// Bytes of answers in memory that are not sent yet.
+    memory: Cell<usize>,
+    writer: RefCell<Option<Waker>>,
+    reader: RefCell<Option<Waker>>,
+    /// No request will come any more; what is in flight is still answered.
+    finished: Cell<bool>,
+    /// The connection is gone; answers are dropped.
+    broken: Cell<bool>,
+}
+
+/// The queue. One writer takes from it; tickets fill it.
+pub struct Responses<F>(Rc<State<F>>);
+
+/// The right to answer one request. Dropping it unanswered closes the connection.
+pub struct Ticket<F> {
+    queue: Responses<F>,
+    number: u64,
+    answered: bool,
+}
+
+impl<F> Clone for Responses<F> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<F> Default for Responses<F> {
+    fn default() -> Self {
+        Self(Rc::new(State {
+            slots: RefCell::default(),
+            first: Cell::new(0),
+            memory: Cell::new(0),
+            writer: RefCell::default(),
+            reader: RefCell::default(),
+            finished: Cell::new(false),
+            broken: Cell::new(false),
+        }))
+    }
+}
+
+impl<F> Responses<F> {
+    /// A place behind every request before. `held` is given back once the answer is sent.
+    pub fn ticket(&self, held: Vec<Reservation>) -> Ticket<F> {
+        let mut slots = self.0.slots.borrow_mut();
+        let number = self.0.first.get() + slots.len() as u64;
+        slots.push_back(Slot { answer: None, held });
+        Ticket { queue: self.clone(), number, answered: false }
+    }
+
+    /// Requests that have no answer on the wire yet.
+    pub fn in_flight(&self) -> usize {
+        self.0.slots.borrow().len()
+    }
+
+    /// Waits until fewer than `requests` requests and at most `memory` bytes of answers wait here, or all is lost.
+    pub async fn room(&self, requests: usize, memory: usize) {
+        poll_fn(|cx| {
+            if self.0.broken.get() || (self.in_flight() < requests && self.0.memory.get() <= memory) {
+                return Poll::Ready(());
+            }
+            *self.0.reader.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// No request will follow: the writer ends when everything in flight is answered.
+    pub fn finish(&self) {
+        self.0.finished.set(true);
+        wake(&self.0.writer);
+    }
+
+    /// The connection is lost: drop every answer, now and later.
+    pub fn break_off(&self) {
+        self.0.broken.set(true);
+        let dropped = std::mem::take(&mut *self.0.slots.borrow_mut());
+        self.0.first.set(self.0.first.get() + dropped.len() as u64);
+        drop(dropped);
+        self.0.memory.set(0);
+        wake(&self.0.writer);
+        wake(&self.0.reader);
+    }
+
+    /// Whether the connection is lost.
+    pub fn is_broken(&self) -> bool {
+        self.0.broken.get()
+    }
+
+    /// The answers that may be sent now, in order, with what they hold; `None` at the end of the connection.
+    pub async fn next(&self) -> Option<Ready<F>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Ready<F>>> {
+        if self.0.broken.get() {
+            return Poll::Ready(None);
+        }
+        let mut ready = Ready { pieces: Vec::new(), held: Vec::new(), answers: 0, close: false };
+        let mut slots = self.0.slots.borrow_mut();
+        while !ready.close && slots.front().is_some_and(|s| s.answer.is_some()) {
+            let slot = slots.pop_front().expect("looked at");
+            self.0.first.set(self.0.first.get() + 1);
+            ready.answers += 1;
+            ready.held.extend(slot.held);
+            match slot.answer.expect("looked at") {
+                Answer::Send(pieces) => ready.pieces.extend(pieces),
+                Answer::Nothing => {}
+                Answer::Close => ready.close = true,
+            }
+        }
+        if ready.answers > 0 {
+            return Poll::Ready(Some(ready));
+        }
+        if self.0.finished.get() && slots.is_empty() {
+            return Poll::Ready(None);
+        }
+        *self.0.writer.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Bytes of answers have left memory.
+    pub fn sent(&self, memory: usize) {
+        self.0.memory.set(self.0.memory.get().saturating_sub(memory));
+        wake(&self.0.reader);
+    }
+
+    fn answer(&self, number: u64, answer: Answer<F>) {
+        if self.0.broken.get() {
+            return;
+        }
+        let mut slots = self.0.slots.borrow_mut();
+        let index = (number - self.0.first.get()) as usize;
+        self.0.memory.set(self.0.memory.get() + memory_of(&answer));
+        slots[index].answer = Some(answer);
+        if index == 0 {
+            drop(slots);
+            wake(&self.0.writer);
+        }
+    }
+}
+
+/// Answers that may be sent now.
+pub struct Ready<F> {
+    /// Their bytes.
+    pub pieces: Vec<Piece<F>>,
+    /// What their requests held; dropped once they are sent.
+    pub held: Vec<Reservation>,
+    /// How many requests they answer.
+    pub answers: usize,
+    /// Whether the connection closes behind them.
+    pub close: bool,
+}
+
+impl<F> Ready<F> {
+    /// Bytes in memory.
+    pub fn memory(&self) -> usize {
+        self.pieces.iter().map(piece_memory).sum()
+    }
+}
+
+impl<F> Ticket<F> {
+    /// Answers the request.
+    pub fn answer(mut self, answer: Answer<F>) {
+        self.answered = true;
+        self.queue.answer(self.number, answer);
+    }
+}
+
+impl<F> Drop for Ticket<F> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.queue.answer(self.number, Answer::Close);
+        }
+    }
+}
+
+fn memory_of<F>(answer: &Answer<F>) -> usize {
+    match answer {
+        Answer::Send(pieces) => pieces.iter().map(piece_memory).sum(),
+        Answer::Nothing | Answer::Close => 0,
+    }
+}
+
+fn piece_memory<F>(piece: &Piece<F>) -> usize {
+    match piece {
+        Piece::Memory(bytes) => bytes.len(),
+        Piece::File { .. } => 0,
+    }
+}
+
+fn wake(slot: &RefCell<Option<Waker>>) {
+    let waker = slot.borrow_mut().take();
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll(queue: &Responses<()>) -> Poll<Option<Ready<()>>> {
+        queue.poll_next(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn text(ready: &Ready<()>) -> Vec<u8> {
+        ready.pieces.iter().flat_map(|p| match p {
+            Piece::Memory(bytes) => bytes.to_vec(),
+            Piece::File { .. } => Vec::new(),
+        }).collect()
+    }
+
+    fn send(bytes: &'static [u8]) -> Answer<()> {
+        Answer::Send(vec![Piece::Memory(Bytes::from_static(bytes))])
+    }
+
+    #[test]
+    fn answers_leave_in_request_order() {
+        let queue = Responses::default();
+        let (first, second, third) = (queue.ticket(vec![]), queue.ticket(vec![]), queue.ticket(vec![]));
+        second.answer(send(b"2"));
+        assert!(poll(&queue).is_pending());
+        first.answer(send(b"1"));
+        let Poll::Ready(Some(ready)) = poll(&queue) else { panic!("two are ready") };
+        assert_eq!((text(&ready), ready.answers), (b"12".to_vec(), 2));
+        third.answer(Answer::Nothing);
+        queue.finish();
+        assert!(matches!(poll(&queue), Poll::Ready(Some(Ready { answers: 1, .. }))));
+        assert!(matches!(poll(&queue), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn a_dropped_ticket_closes_behind_the_earlier_ones() {
+        let queue = Responses::default();
+        let (first, second) = (queue.ticket(vec![]), queue.ticket(vec![]));
+        drop(second);
+        first.answer(send(b"1"));
+        let Poll::Ready(Some(ready)) = poll(&queue) else { panic!("ready") };
+        assert!(ready.close);
+        assert_eq!(text(&ready), b"1");
+    }
+
+    #[test]
+    fn late_answers_to_a_lost_connection_are_dropped() {
+        let queue = Responses::default();
+        let ticket = queue.ticket(vec![]);
+        queue.break_off();
+        ticket.answer(send(b"late"));
+        assert!(matches!(poll(&queue), Poll::Ready(None)));
+        assert_eq!(queue.in_flight(), 0);
+    }
+}

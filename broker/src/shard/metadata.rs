@@ -1,0 +1,479 @@
+//! Metadata has one writer: shard 0 decides, logs the records, waits until they are durable, and only then gives every
+//! shard the next image. No request waits for another thread; every shard reads an image of its own.
+//!
+//! Creating a topic goes round twice: first every shard makes the logs that it will own, then all of them learn of the
+//! topic. So whoever hears of a topic finds its partitions served.
+
+use crate::config::{Config, topic};
+use crate::shard::metadata_log::{self, MetadataLogError};
+use crate::shard::partition_driver::{PartitionDriver, PartitionError, PartitionId, Place};
+use crate::shard::{OPEN_AT_ONCE, Shard, ShardCall};
+use futures_channel::oneshot;
+use futures_util::future::join_all;
+use futures_util::lock::Mutex;
+use millrace_io::Io;
+use millrace_logic::meta::{
+    ApplyError, Changes, ConfigResource, Controller, Delta, Image, MetadataRecord, NewTopic, ProducerIdBlock,
+    RegisterBrokerRecord, Topic, TopicCreation, TopicDefaults, TopicDeletion, TopicTarget,
+};
+use millrace_logic::offset::{LogEnd, Offset};
+use millrace_logic::partition::LeaderEpoch;
+use millrace_logic::placement::shard_of;
+use millrace_proto::batch::Header;
+use millrace_storage::{DataDir, DataDirError, Log, LogConfig, OpenError, PartitionOffsets, ReadError, RecoveryPoint};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The log of the metadata, as a topic is named.
+pub const METADATA_TOPIC: &str = "__cluster_metadata";
+
+/// Metadata that every shard is to have, and how it differs from what it had.
+pub struct Published {
+    /// The metadata.
+    pub image: Arc<Image>,
+    /// What is new in it.
+    pub changes: Changes,
+    /// The cluster's id.
+    pub cluster_id: Arc<str>,
+    /// What the checkpoints say of the logs that were there at the start.
+    pub recovery: BTreeMap<(String, i32), RecoveryPoint>,
+}
+
+/// A request to change the metadata.
+pub enum MetadataCall {
+    /// Create topics.
+    CreateTopics {
+        /// These.
+        topics: Vec<TopicWish>,
+        /// Only check.
+        validate_only: bool,
+        /// One answer for each distinct name.
+        reply: oneshot::Sender<Result<Vec<TopicCreation>, MetadataFailure>>,
+    },
+    /// Delete topics, each by name or by id.
+    DeleteTopics {
+        /// These.
+        targets: Vec<(Option<String>, Option<Uuid>)>,
+        /// One answer for each.
+        reply: oneshot::Sender<Result<Vec<TopicDeletion>, MetadataFailure>>,
+    },
+    /// Give a block of producer ids.
+    ProducerIds(oneshot::Sender<Result<ProducerIdBlock, MetadataFailure>>),
+}
+
+/// A topic that somebody wants.
+#[derive(Clone, Debug, Default)]
+pub struct TopicWish {
+    /// Its name.
+    pub name: String,
+    /// How many partitions; -1 for the default.
+    pub num_partitions: i32,
+    /// How many replicas; -1 for the default.
+    pub replication_factor: i16,
+    /// Partitions and their brokers, when assigned by hand.
+    pub assignments: Vec<(i32, Vec<i32>)>,
+    /// Its settings.
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+impl TopicWish {
+    /// A topic with every default.
+    pub fn with_defaults(name: &str) -> Self {
+        Self { name: name.to_owned(), num_partitions: -1, replication_factor: -1, ..Self::default() }
+    }
+
+    fn borrowed(&self) -> NewTopic<'_> {
+        NewTopic {
+            name: &self.name,
+            num_partitions: self.num_partitions,
+            replication_factor: self.replication_factor,
+            assignments: self.assignments.clone(),
+            configs: self.configs.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect(),
+        }
+    }
+}
+
+/// Why the metadata did not change, or whether it did is not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataFailure {
+    /// The metadata log cannot be written.
+    #[error("the metadata log cannot be written: {0}")]
+    Log(String),
+    /// No ids are left.
+    #[error(transparent)]
+    ProducerIds(#[from] millrace_logic::meta::ProducerIdsExhausted),
+    /// The broker is going down.
+    #[error("the broker is shutting down")]
+    Stopping,
+}
+
+/// Why the metadata cannot be read at the start.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataStartError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The log cannot be opened.
+    #[error("the metadata log: {0}")]
+    Partition(#[from] OpenError),
+    /// The log cannot be made.
+    #[error("the metadata log: {0}")]
+    Create(#[from] millrace_storage::CreateError),
+    /// The log cannot be read.
+    #[error("the metadata log: {0}")]
+    Read(#[from] ReadError),
+    /// Durable metadata is damaged or gone; to go on could lose topics.
+    #[error("the metadata log is damaged at offsets {0}..{1}: restore {METADATA_TOPIC}-0 from a copy")]
+    Damaged(i64, i64),
+    /// The log cannot be understood.
+    #[error(transparent)]
+    Log(#[from] MetadataLogError),
+    /// The records contradict each other.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The first records could not be written.
+    #[error(transparent)]
+    Write(#[from] MetadataFailure),
+}
+
+/// Decides on metadata. Lives on shard 0.
+pub struct MetadataDriver<I: Io> {
+    io: I,
+    directory_id: Uuid,
+    /// `None` once it is closed.
+    data_dir: Mutex<Option<DataDir<I>>>,
+    deciding: Mutex<Deciding<I>>,
+    config: Arc<Config>,
+}
+
+struct Deciding<I: Io> {
+    controller: Controller,
+    log: Log<I>,
+    image: Arc<Image>,
+}
+
+impl<I: Io> MetadataDriver<I> {
+    /// Opens the data directory and replays the metadata log.
+    pub async fn start(io: I, config: Arc<Config>) -> Result<(Self, Published), MetadataStartError> {
+        let data_dir = DataDir::open(io.clone(), &config.data_dir, config.identity()).await?;
+        let (log, image) = open_log(&io, &data_dir).await?;
+        let defaults = TopicDefaults {
+            num_partitions: config.num_partitions,
+            replication_factor: config.default_replication_factor,
+        };
+        let image = Arc::new(image);
+        let controller = Controller::new(Image::clone(&image), defaults);
+        let recovery = data_dir.logs().iter().map(|l| ((l.topic.clone(), l.partition), l.recovery)).collect();
+        let changes = Changes { created: image.topics().cloned().collect(), ..Changes::default() };
+        let cluster_id: Arc<str> = data_dir.cluster_id().into();
+        let published = Published { image: image.clone(), changes, cluster_id, recovery };
+        let deciding = Mutex::new(Deciding { controller, log, image });
+        let directory_id = data_dir.directory_id();
+        Ok((Self { io, directory_id, data_dir: Mutex::new(Some(data_dir)), deciding, config }, published))
+    }
+
+    /// Tells the cluster where this broker is, before anybody is served. Returns the metadata that holds it.
+    pub async fn register(&self, broker: RegisterBrokerRecord) -> Result<Arc<Image>, MetadataStartError> {
+        let mut deciding = self.deciding.lock().await;
+        let mut records = Vec::new();
+        for (feature, level) in crate::config::FINALIZED_FEATURES {
+            records.extend(deciding.controller.set_feature(feature, *level));
+        }
+        // The incarnation is new with each process; whether there is anything to record is decided without it.
+        let known = deciding.image.broker(broker.broker).cloned();
+        let unchanged = known.as_deref().is_some_and(|known| {
+            RegisterBrokerRecord { incarnation: known.incarnation, epoch: known.epoch, ..broker.clone() } == *known
+        });
+        if !unchanged {
+            let epoch = deciding.log.end() + records.len() as i64;
+            records.extend(deciding.controller.register_broker(RegisterBrokerRecord { epoch, ..broker }));
+        }
+        if !records.is_empty() {
+            deciding.append(&self.io, &records).await?;
+        }
+        Ok(deciding.image.clone())
+    }
+
+    /// The directory's own id.
+    pub fn directory_id(&self) -> Uuid {
+        self.directory_id
+    }
+
+    /// Decides on a request; answers when the decision is durable and every shard acts by it.
+    pub async fn take(&self, shard: &Shard<I>, call: MetadataCall) {
+        let mut deciding = self.deciding.lock().await;
+        match call {
+            MetadataCall::CreateTopics { topics, validate_only, reply } => {
+                let wishes: Vec<_> = topics.iter().map(TopicWish::borrowed).collect();
+                let mut new_id = || random_id(&self.io);
+                let check = |name: &str, value: &str| topic::check(name, value);
+                let decided = deciding.controller.create_topics(&wishes, validate_only, &check, &mut new_id);
+                let _ = reply.send(self.settle(&mut deciding, shard, decided).await);
+            }
+            MetadataCall::DeleteTopics { targets, reply } => {
+                let targets: Vec<_> = targets
+                    .iter()
+                    .map(|(name, topic_id)| TopicTarget { name: name.as_deref(), topic_id: *topic_id })
+                    .collect();
+                let decided = deciding.controller.delete_topics(&targets);
+                let _ = reply.send(self.settle(&mut deciding, shard, decided).await);
+            }
+            MetadataCall::ProducerIds(reply) => {
+                let node = self.config.node_id;
+                let epoch = deciding.image.broker(node).map_or(-1, |broker| broker.epoch);
+                let answer = match deciding.controller.allocate_producer_ids(node, epoch) {
+                    Ok(decided) => self.settle(&mut deciding, shard, decided).await,
+                    Err(exhausted) => Err(exhausted.into()),
+                };
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    /// Makes a decision durable and known everywhere; then its reply holds.
+    async fn settle<R>(
+        &self,
+        deciding: &mut Deciding<I>,
+        shard: &Shard<I>,
+        (reply, records): (R, Vec<MetadataRecord>),
+    ) -> Result<R, MetadataFailure> {
+        if shard.is_stopping() {
+            deciding.forget_decisions(&self.config);
+            return Err(MetadataFailure::Stopping);
+        }
+        if records.is_empty() {
+            return Ok(reply);
+        }
+        let changes = match deciding.append(&self.io, &records).await {
+            Ok(changes) => changes,
+            Err(failure) => {
+                deciding.forget_decisions(&self.config);
+                return Err(failure);
+            }
+        };
+        let deleted = changes.deleted.clone();
+        let published = Arc::new(Published {
+            image: deciding.image.clone(),
+            changes,
+            cluster_id: shard.cluster_id().clone(),
+            recovery: BTreeMap::new(),
+        });
+        if !published.changes.created.is_empty() {
+            shard.call_all(|done| ShardCall::Prepare(published.clone(), done)).await;
+        }
+        shard.call_all(|done| ShardCall::Publish(published.clone(), done)).await;
+        for topic in deleted {
+            self.forget(&topic).await;
+        }
+        Ok(reply)
+    }
+
+    /// Puts offsets into the checkpoints.
+    pub async fn checkpoint(&self, offsets: Vec<PartitionOffsets>) {
+        if let Some(data_dir) = &*self.data_dir.lock().await
+            && let Err(error) = data_dir.checkpoint(offsets).await
+        {
+            tracing::error!(%error, "checkpoints not written: a restart after a crash will scan more");
+        }
+    }
+
+    /// Takes a deleted topic's partitions out of the checkpoints, before its name is used again.
+    async fn forget(&self, topic: &Topic) {
+        let data_dir = self.data_dir.lock().await;
+        let Some(data_dir) = &*data_dir else { return };
+        for partition in 0..topic.partitions.len() as i32 {
+            if let Err(error) = data_dir.forget(&topic.name, partition).await {
+                tracing::warn!(topic = %topic.name, partition, %error, "checkpoints still name a deleted partition");
+            }
+        }
+    }
+
+    /// Closes the metadata log and the data directory. `clean` when every other log was closed cleanly.
+    pub async fn stop(self: Rc<Self>, mut clean: bool) -> Result<(), DataDirError> {
+        let deciding = self.deciding.lock().await;
+        if let Err(error) = deciding.log.close().await {
+            tracing::error!(%error, "the metadata log was not closed");
+            clean = false;
+        }
+        let Some(data_dir) = self.data_dir.lock().await.take() else { return Ok(()) };
+        data_dir.checkpoint(vec![deciding.offsets()]).await?;
+        data_dir.close(clean).await
+    }
+}
+
+impl<I: Io> Deciding<I> {
+    /// Appends records and waits until they are durable; then they are part of the image.
+    async fn append(&mut self, io: &I, records: &[MetadataRecord]) -> Result<Changes, MetadataFailure> {
+        let failed = |error: &dyn std::fmt::Display| MetadataFailure::Log(error.to_string());
+        let batch = metadata_log::encode(records, self.log.end(), 0, io.wall_clock()).map_err(|e| failed(&e))?;
+        let header = Header::parse(&batch).map_err(|e| failed(&e))?;
+        self.log.reserve(batch.len(), header.max_timestamp).await.map_err(|e| failed(&e))?;
+        self.log.append(batch, &header);
+        self.log.flush().await.map_err(|e| failed(&e))?;
+        let mut delta = Delta::new(&self.image);
+        for record in records {
+            delta.replay(record).map_err(|e| failed(&e))?;
+        }
+        let (image, changes) = delta.finish(LogEnd::at(Offset::new(self.log.end())));
+        self.image = Arc::new(image);
+        Ok(changes)
+    }
+
+    /// What was decided and not logged does not count.
+    fn forget_decisions(&mut self, config: &Config) {
+        let defaults = TopicDefaults {
+            num_partitions: config.num_partitions,
+            replication_factor: config.default_replication_factor,
+        };
+        self.controller = Controller::new(Image::clone(&self.image), defaults);
+    }
+
+    fn offsets(&self) -> PartitionOffsets {
+        PartitionOffsets {
+            topic: METADATA_TOPIC.into(),
+            partition: 0,
+            recovery_point: self.log.recovery_point(),
+            high_watermark: self.log.durable(),
+            log_start: self.log.log_start(),
+        }
+    }
+}
+
+async fn open_log<I: Io>(io: &I, data_dir: &DataDir<I>) -> Result<(Log<I>, Image), MetadataStartError> {
+    let dir: PathBuf = data_dir.log_path(METADATA_TOPIC, 0);
+    let point = data_dir.logs().iter().find(|l| l.topic == METADATA_TOPIC).map_or_else(Default::default, |l| l.recovery);
+    let on_event = Rc::new(|event| {
+        if let millrace_storage::LogEvent::Failed(failure) = event {
+            tracing::error!("{failure}");
+        }
+    });
+    let config = LogConfig { segment_bytes: 64 << 20, segment_ms: i64::MAX, ..LogConfig::default() };
+    let (log, recovery) = match Log::open(io.clone(), &dir, config.clone(), point, on_event.clone()).await {
+        Ok(opened) => opened,
+        Err(OpenError::NotCreated(_)) => {
+            let log = Log::create(io.clone(), &dir, metadata_topic_id(), config, on_event).await?;
+            log.begin_epoch(0);
+            return Ok((log, Image::default()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(damaged) = recovery.quarantined.first() {
+        return Err(MetadataStartError::Damaged(damaged.start, damaged.end));
+    }
+    let mut delta = Delta::new(&Image::default());
+    let mut next = recovery.log_start;
+    while next < recovery.end {
+        for extent in log.read(next, recovery.end, 1 << 20, true).await? {
+            for record in metadata_log::decode(&log.read_bytes(&extent).await?)? {
+                delta.replay(&record)?;
+            }
+            next = extent.end_offset;
+        }
+    }
+    Ok((log, delta.finish(LogEnd::at(Offset::new(recovery.end))).0))
+}
+
+/// KRaft's fixed id of the metadata topic.
+fn metadata_topic_id() -> Uuid {
+    Uuid::from_u128(1)
+}
+
+/// A random id that Kafka would make: version 4, and never one that starts with a dash in its text form.
+fn random_id<I: Io>(io: &I) -> Uuid {
+    loop {
+        let bits = (u128::from(io.random()) << 64) | u128::from(io.random());
+        let id = uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
+        if !millrace_proto::files::encode_uuid(id).starts_with('-') {
+            return id;
+        }
+    }
+}
+
+impl<I: Io> Shard<I> {
+    /// Makes the logs that this shard will own, or opens those that are there.
+    pub(crate) async fn prepare(&self, published: &Published) {
+        let mut places = Vec::new();
+        for topic in &published.changes.created {
+            for (partition, state) in (0..).zip(&topic.partitions) {
+                let id = PartitionId { topic: topic.id, partition };
+                if shard_of(topic.id, partition, self.0.peers.len()) == self.0.index
+                    && state.replicas.contains(&self.0.config.node_id)
+                {
+                    places.push((id, topic, state.leader_epoch));
+                }
+            }
+        }
+        for some in places.chunks(OPEN_AT_ONCE) {
+            let opening = some.iter().map(|(id, topic, epoch)| self.open_partition(*id, topic, *epoch, published));
+            join_all(opening).await;
+        }
+    }
+
+    async fn open_partition(&self, id: PartitionId, topic: &Topic, leader_epoch: i32, published: &Published) {
+        match self.start_partition(id, topic, leader_epoch, published).await {
+            Ok(driver) => {
+                self.0.partitions.borrow_mut().insert(id, driver);
+            }
+            Err(error) => {
+                tracing::error!(topic = %topic.name, partition = id.partition, "partition is offline: {error}");
+                self.0.failed.borrow_mut().insert(id, format!("{}-{}: {error}", topic.name, id.partition));
+            }
+        }
+    }
+
+    async fn start_partition(
+        &self,
+        id: PartitionId,
+        topic: &Topic,
+        leader_epoch: i32,
+        published: &Published,
+    ) -> Result<Rc<PartitionDriver<I>>, PartitionError> {
+        let state = &self.0;
+        let dir = state.config.data_dir.join(format!("{}-{}", topic.name, id.partition));
+        let configs = published.image.configs(&ConfigResource::topic(&topic.name));
+        let effective = state.config.topics.of(configs.map(|own| &**own));
+        let (log, settings) = (effective.log(), effective.partition());
+        let recovery = published.recovery.get(&(topic.name.to_string(), id.partition)).copied();
+        let place = || Place {
+            id,
+            topic: topic.name.clone(),
+            dir: &dir,
+            recovery,
+            broker: state.config.node_id,
+            leader_epoch: LeaderEpoch::new(leader_epoch),
+            log: log.clone(),
+            settings,
+        };
+        match PartitionDriver::start(state.io.clone(), state.house.clone(), place()).await {
+            Err(PartitionError::Foreign { found, wanted }) => {
+                // A topic of this name was deleted and made again, and the crash came between: keep what is not ours.
+                let aside = dir.with_file_name(format!("{}-{}.{}-stray", topic.name, id.partition, found.simple()));
+                tracing::warn!(%found, %wanted, aside = %aside.display(), "a former topic's log was put aside");
+                let moved = state.io.rename(&dir, &aside).await;
+                moved.map_err(|source| OpenError::Io { dir: dir.clone(), source })?;
+                let place = Place { recovery: None, ..place() };
+                PartitionDriver::start(state.io.clone(), state.house.clone(), place).await
+            }
+            started => started,
+        }
+    }
+
+    /// Acts by new metadata from now on, and drops the logs of partitions that are gone.
+    pub(crate) async fn publish(&self, published: &Published) {
+        *self.0.image.borrow_mut() = published.image.clone();
+        self.0.rules.borrow_mut().clear();
+        for topic in &published.changes.deleted {
+            for partition in 0..topic.partitions.len() as i32 {
+                let id = PartitionId { topic: topic.id, partition };
+                self.0.failed.borrow_mut().remove(&id);
+                let gone = self.0.partitions.borrow_mut().remove(&id);
+                if let Some(driver) = gone {
+                    driver.delete().await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! One core and everything it owns: its partitions, its connections, its view of the metadata.
+//!
+//! Nothing here is shared with another core but the mailboxes. [`calls`] is the whole list of what one core may ask of
+//! another; [`router`] asks; this file answers.
+
+pub mod calls;
+pub mod fetch;
+pub mod metadata;
+mod metadata_log;
+pub mod partition_driver;
+mod producer_files;
+pub mod router;
+pub mod tickets;
+mod stop;
+mod timers;
+
+pub use calls::{Entrance, ShardCall};
+
+use crate::config::Config;
+use crate::config::topic::Rules;
+use crate::grpc;
+use crate::http;
+use crate::metrics::{Metrics, Port, Snapshot};
+use crate::net::admission::Permit;
+use crate::net::budget::Budget;
+use crate::net::connection;
+use crate::net::pulse::Pulses;
+use bytes::Bytes;
+use calls::{FetchCall, FetchFailure, FetchPart, Fetched, Found, ListOffsetsCall, ListOffsetsFailure, ProduceCall, WatchCall};
+use metadata::{MetadataDriver, Published};
+use millrace_io::Io;
+use millrace_io::mailbox::{Receiver, Sender};
+use millrace_logic::meta::{ConfigResource, Image, Topic};
+use millrace_logic::partition::Isolation;
+use millrace_proto::batch::Checked;
+use millrace_storage::{Extent, LogFailure, PartitionOffsets};
+use partition_driver::{Incoming, Owner, PartitionDriver, PartitionId};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+use tickets::{ProduceGather, Watch, WatchTicket};
+use stop::Stop;
+use timers::Timers;
+
+/// How many messages a shard's mailbox holds. Each is a whole request's share; senders wait when it is full.
+pub const MAILBOX: usize = 1024;
+
+/// How often connections are looked at for being late, and offsets are sent to the checkpoints.
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+
+/// How often producers that have been silent for too long are forgotten.
+const PRODUCER_EXPIRY: Duration = Duration::from_secs(600);
+
+/// One core and what it owns. A clone is another handle.
+pub struct Shard<I: Io>(Rc<State<I>>);
+
+impl<I: Io> Clone for Shard<I> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+struct State<I: Io> {
+    io: I,
+    index: usize,
+    config: Arc<Config>,
+    peers: Vec<Sender<ShardCall<I>>>,
+    image: RefCell<Arc<Image>>,
+    /// What batches are checked against, by topic; made when first needed, dropped when the metadata changes.
+    rules: RefCell<HashMap<Uuid, Rules>>,
+    /// Clients find the broker under this id.
+    cluster_id: Arc<str>,
+    partitions: RefCell<HashMap<PartitionId, Rc<PartitionDriver<I>>>>,
+    /// Partitions that should be here and could not be opened, with the reason.
+    failed: RefCell<BTreeMap<PartitionId, String>>,
+    house: Rc<House>,
+    watches: RefCell<BTreeMap<u64, Rc<Watch>>>,
+    next_watch: Cell<u64>,
+    budget: Budget,
+    pulses: Pulses,
+    metrics: Rc<Metrics>,
+    producer_ids: RefCell<millrace_logic::meta::ProducerIds>,
+    metadata: OnceCell<Rc<MetadataDriver<I>>>,
+    /// Made for the first connection. It holds this shard in turn, until the logs are closed.
+    grpc: RefCell<Option<grpc::Server<Shard<I>>>>,
+    stopping: Cell<bool>,
+    stop: Stop,
+}
+
+/// What partitions report to, without knowing the shard.
+struct House {
+    moved: RefCell<BTreeSet<PartitionId>>,
+    timers: Timers<PartitionId>,
+    failures: RefCell<BTreeMap<PartitionId, String>>,
+    metrics: Rc<Metrics>,
+}
+
+impl Owner for House {
+    fn offsets_moved(&self, partition: &PartitionId) {
+        self.moved.borrow_mut().insert(*partition);
+    }
+
+    fn wake_at(&self, deadline: Duration, partition: &PartitionId) {
+        self.timers.add(deadline, *partition);
+    }
+
+    fn failed(&self, partition: &PartitionId, failure: &LogFailure) {
+        tracing::error!("{failure}");
+        self.failures.borrow_mut().insert(*partition, failure.to_string());
+    }
+
+    fn appended(&self, checked: &Checked) {
+        self.metrics.appended_batches.add(1);
+        self.metrics.appended_bytes.add(checked.size as u64);
+        self.metrics.appended_records.add(checked.record_count as u64);
+    }
+}
+
+impl<I: Io> Shard<I> {
+    /// A shard that owns nothing yet.
+    pub fn new(
+        io: I,
+        index: usize,
+        config: Arc<Config>,
+        peers: Vec<Sender<ShardCall<I>>>,
+        published: &Published,
+    ) -> Self {
+        let metrics = Rc::new(Metrics::default());
+        let house = Rc::new(House {
+            moved: RefCell::default(),
+            timers: Timers::default(),
+            failures: RefCell::default(),
+            metrics: metrics.clone(),
+        });
+        Self(Rc::new(State {
+            budget: Budget::new(config.limits.shard_bytes),
+            image: RefCell::new(published.image.clone()),
+            rules: RefCell::default(),
+            cluster_id: published.cluster_id.clone(),
+            io,
+            index,
+            config,
+            peers,
+            partitions: RefCell::default(),
+            failed: RefCell::default(),
+            house,
+            watches: RefCell::default(),
+            next_watch: Cell::new(0),
+            pulses: Pulses::default(),
+            metrics,
+            producer_ids: RefCell::default(),
+            metadata: OnceCell::new(),
+            grpc: RefCell::default(),
+            stopping: Cell::new(false),
+            stop: Stop::default(),
+        }))
+    }
+
+    /// The machine.
+    pub fn io(&self) -> &I {
+        &self.0.io
+    }
+
+    /// Which shard this is.
+    pub fn index(&self) -> usize {
+        self.0.index
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.0.peers.len()
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.0.config
+    }
+
+    /// The metadata now.
+    pub fn image(&self) -> Arc<Image> {
+        self.0.image.borrow().clone()
+    }
+
+    /// What batches for this topic are checked against.
+    pub fn rules(&self, topic: &Topic) -> Rules {
+        *self.0.rules.borrow_mut().entry(topic.id).or_insert_with(|| {
+            let image = self.0.image.borrow();
+            let own = image.configs(&ConfigResource::topic(&topic.name));
+            self.0.config.topics.of(own.map(|own| &**own)).rules()
+        })
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> &Arc<str> {
+        &self.0.cluster_id
+    }
+
+    /// Bytes of requests in flight.
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    /// The connections' deadlines.
+    pub fn pulses(&self) -> &Pulses {
+        &self.0.pulses
+    }
+
+    /// What this shard counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// What a port of this shard counts.
+    pub fn port(&self, entrance: Entrance) -> &Port {
+        match entrance {
+            Entrance::Grpc => &self.0.metrics.grpc,
+            Entrance::Kafka | Entrance::Http => &self.0.metrics.kafka,
+        }
+    }
+
+    /// Whether the broker is going down.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.get()
+    }
+
+    /// Makes this the shard that decides on metadata.
+    pub(crate) fn decide_metadata(&self, driver: MetadataDriver<I>) {
+        let first = self.0.metadata.set(Rc::new(driver)).is_ok();
+        assert!(first, "one shard decides, once");
+    }
+
+    pub(crate) fn metadata_driver(&self) -> Option<Rc<MetadataDriver<I>>> {
+        self.0.metadata.get().cloned()
+    }
+
+    /// Answers what other cores ask, until all of them are gone.
+    pub(crate) async fn answer_calls(self, mut mailbox: Receiver<ShardCall<I>>) {
+        while let Some(call) = mailbox.recv().await {
+            self.0.metrics.hops.add(1);
+            self.take(call);
+        }
+    }
+
+    /// Does what is asked, or starts it. Produces are decided here and now, so that they keep their order.
+    pub(crate) fn take(&self, call: ShardCall<I>) {
+        let (shard, io) = (self.clone(), &self.0.io);
+        match call {
+            ShardCall::Adopt { socket, peer, entrance, permit } => {
+                io.spawn(shard.serve(socket, peer, entrance, permit));
+            }
+            ShardCall::Produce(call) => self.produce_here(call),
+            ShardCall::Fetch(call) => io.spawn(async move { shard.fetch_here(call).await }),
+            ShardCall::Watch(call) => io.spawn(async move { shard.watch_here(call).await }),
+            ShardCall::ListOffsets(call) => io.spawn(async move { shard.list_offsets_here(call).await }),
+            ShardCall::Metadata(call) => io.spawn(async move {
+                let driver = shard.metadata_driver().expect("only shard 0 is asked");
+                driver.take(&shard, call).await;
+            }),
+            ShardCall::Prepare(published, done) => io.spawn(async move {
+                shard.prepare(&published).await;
+                let _ = done.send(());
+            }),
+            ShardCall::Publish(published, done) => io.spawn(async move {
+                shard.publish(&published).await;
+                let _ = done.send(());
+            }),
+            ShardCall::Checkpoint(offsets) => io.spawn(async move {
+                let driver = shard.metadata_driver().expect("only shard 0 is asked");
+                driver.checkpoint(offsets).await;
+            }),
+            ShardCall::Metrics(reply) => {
+                let _ = reply.send(self.snapshot());
+            }
+        }
+    }
+
+    async fn serve(self, socket: I::Socket, peer: SocketAddr, entrance: Entrance, permit: Permit) {
+        let port = self.port(entrance);
+        port.accepted.add(1);
+        let open = port.connections.enter();
+        match entrance {
+            Entrance::Kafka => connection::serve(self.clone(), socket, peer, (permit, open)).await,
+            Entrance::Grpc => {
+                self.serve_grpc(socket, peer).await;
+                drop((permit, open));
+            }
+            Entrance::Http => {
+                http::serve(self.clone(), socket).await;
+                drop((permit, open));
+            }
+        }
+    }
+
+    async fn serve_grpc(&self, socket: I::Socket, peer: SocketAddr) {
+        let (reader, writer) = match self.0.io.adopt(socket) {
+            Ok(halves) => halves,
+            Err(error) => return tracing::debug!(%peer, %error, "connection lost before it began"),
+        };
+        let server = self.grpc_server();
+        if let Err(error) = server.serve(&self.0.io, reader, writer, self.0.stop.stopped()).await {
+            tracing::debug!(%peer, %error, "gRPC connection lost");
+        }
+    }
+
+    fn grpc_server(&self) -> grpc::Server<Self> {
+        let mut server = self.0.grpc.borrow_mut();
+        let new = || grpc::Server::new(self.clone(), grpc::Limits::default(), self.0.budget.clone());
+        server.get_or_insert_with(new).clone()
+    }
+
+    fn partition(&self, id: &PartitionId) -> Option<Rc<PartitionDriver<I>>> {
+        self.0.partitions.borrow().get(id).cloned()
+    }
+
+    fn produce_here(&self, call: ProduceCall) {
+        let gather = ProduceGather::new(call.parts.len(), call.reply);
+        for (index, part) in call.parts.into_iter().enumerate() {
+            let ticket = gather.ticket(index);
+            match self.partition(&part.id) {
+                Some(driver) => driver.produce(Incoming {
+                    batch: part.batch,
+                    checked: part.checked,
+                    acks: call.acks,
+                    deadline: call.deadline,
+                    ticket,
+                }),
+                None => ticket.unknown_partition(),
+            }
+        }
+    }
+
+    async fn fetch_here(&self, call: FetchCall<I::File>) {
+        let mut left = call.max_bytes;
+        let mut found = Vec::with_capacity(call.parts.len());
+        let mut first = true;
+        for part in &call.parts {
+            let result = self.read_part(part, left, first, call.isolation).await;
+            if let Ok(part) = &result {
+                left = left.saturating_sub(part.bytes());
+                first &= part.extents.is_empty();
+            }
+            found.push(result);
+        }
+        let _ = call.reply.send(found);
+    }
+
+    async fn read_part(&self, part: &FetchPart, left: u64, first: bool, isolation: Isolation) -> Fetched<I::File> {
+        let driver = self.partition(&part.id).ok_or(FetchFailure::UnknownPartition)?;
+        if let Some(last) = part.last_fetched
+            && let Some(end) = driver.diverging_epoch(last, part.offset)?
+        {
+            let bounds = driver.bounds(end.end.get(), part.epoch, isolation)?;
+            return Ok(Found { bounds, extents: Vec::new(), diverging: Some(end) });
+        }
+        let bounds = driver.bounds(part.offset, part.epoch, isolation)?;
+        let max_bytes = part.max_bytes.min(left);
+        let extents = match part.offset < bounds.upto.get() && (first || max_bytes > 0) {
+            true => driver.read(part.offset, bounds.upto, max_bytes, first).await?,
+            false => Vec::new(),
+        };
+        Ok(Found { bounds, extents, diverging: None })
+    }
+
+    async fn watch_here(&self, call: WatchCall) {
+        let mut reply = call.reply;
+        let number = self.0.next_watch.get();
+        self.0.next_watch.set(number + 1);
+        let watch = Watch::new(number, call.bytes.max(1));
+        let ticket = WatchTicket(watch.clone());
+        let mut waiting = Vec::with_capacity(call.parts.len());
+        for (id, from, seen) in &call.parts {
+            use millrace_logic::partition::Watching;
+            match self.partition(id).map(|driver| (driver.watch(ticket.clone(), *from, seen), driver)) {
+                Some((Ok(Watching::Parked), driver)) => waiting.push(driver),
+                // There is something to learn already: an error, or more to read.
+                _ => ticket.fire(),
+            }
+        }
+        if self.is_stopping() {
+            ticket.fire();
+        }
+        self.0.watches.borrow_mut().insert(number, watch.clone());
+        {
+            let fired = std::pin::pin!(watch.fired());
+            let late = std::pin::pin!(self.0.io.sleep_until(call.deadline));
+            let cancelled = std::pin::pin!(reply.cancellation());
+            futures_util::future::select(futures_util::future::select(fired, late), cancelled).await;
+        }
+        self.0.watches.borrow_mut().remove(&number);
+        for driver in waiting {
+            driver.unwatch(&ticket);
+        }
+        let _ = reply.send(());
+    }
+
+    async fn list_offsets_here(&self, call: ListOffsetsCall) {
+        let mut found = Vec::with_capacity(call.parts.len());
+        for part in &call.parts {
+            found.push(match self.partition(&part.id) {
+                Some(driver) => {
+                    driver.list_offset(part.spec, part.epoch, call.isolation).await.map_err(ListOffsetsFailure::from)
+                }
+                None => Err(ListOffsetsFailure::UnknownPartition),
+            });
+        }
+        let _ = call.reply.send(found);
+    }
+
+    /// Reads an extent into memory, on whichever core asks.
+    pub async fn read_extent(&self, extent: &Extent<I::File>) -> std::io::Result<Bytes> {
+        self.0.io.read_at(&extent.file, extent.position, extent.len as usize).await
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let partitions = self.0.partitions.borrow().len();
+        self.0.metrics.snapshot(self.0.index, partitions, self.0.budget.used(), self.0.io.counters())
+    }
+
+    /// Whether this shard serves all that it should.
+    pub fn health(&self) -> Result<(), String> {
+        if self.is_stopping() {
+            return Err("shutting down".to_owned());
+        }
+        let (failed, failures) = (self.0.failed.borrow(), self.0.house.failures.borrow());
+        match failed.values().chain(failures.values()).next() {
+            None => Ok(()),
+            Some(first) => Err(format!("{} partitions are offline; the first: {first}", failed.len() + failures.len())),
+        }
+    }
+
+    /// Looks after connections, deadlines and checkpoints for as long as the process lives.
+    pub(crate) async fn keep_house(self) {
+        let mut expiry = self.0.io.now() + PRODUCER_EXPIRY;
+        loop {
+            let now = self.0.io.now();
+            self.0.pulses.sweep(now);
+            self.send_checkpoint().await;
+            if now >= expiry {
+                expiry = now + PRODUCER_EXPIRY;
+                let all: Vec<_> = self.0.partitions.borrow().values().cloned().collect();
+                all.iter().for_each(|driver| {
+                    driver.on_tick(now);
+                });
+            }
+            self.0.io.sleep_until(now + HOUSEKEEPING).await;
+        }
+    }
+
+    /// Answers produces that have waited too long, for as long as the process lives.
+    pub(crate) async fn keep_time(self) {
+        loop {
+            let due = self.0.house.timers.due(&self.0.io).await;
+            for id in due {
+                if let Some(driver) = self.partition(&id)
+                    && let Some(next) = driver.on_tick(self.0.io.now())
+                {
+                    self.0.house.timers.add(next, id);
+                }
+            }
+        }
+    }
+
+    async fn send_checkpoint(&self) {
+        let moved = self.0.house.moved.take();
+        let offsets: Vec<_> = moved.iter().filter_map(|id| self.partition(id)).map(|driver| driver.offsets()).collect();
+        if !offsets.is_empty() {
+            self.call(0, ShardCall::Checkpoint(offsets)).await;
+        }
+    }
+
+    /// Takes no further requests and waits until what is in flight is answered, or `patience` is over.
+    pub(crate) async fn drain(&self, patience: Duration) {
+        self.0.stopping.set(true);
+        self.0.stop.wake();
+        for watch in self.0.watches.borrow().values() {
+            WatchTicket(watch.clone()).fire();
+        }
+        self.0.pulses.expire_all();
+        let deadline = self.0.io.now() + patience;
+        let open = || self.0.metrics.kafka.connections.get() + self.0.metrics.grpc.connections.get();
+        while open() > 0 && self.0.io.now() < deadline {
+            self.0.io.sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Closes every log. Returns the offsets to checkpoint, and whether all of them closed cleanly.
+    pub(crate) async fn close(&self) -> (Vec<PartitionOffsets>, bool) {
+        let drivers: Vec<_> = self.0.partitions.borrow_mut().drain().map(|(_, driver)| driver).collect();
+        let mut clean = self.0.failed.borrow().is_empty();
+        for some in drivers.chunks(OPEN_AT_ONCE) {
+            let closed = futures_util::future::join_all(some.iter().map(PartitionDriver::close)).await;
+            clean &= closed.into_iter().all(|ok| ok);
+        }
+        self.0.grpc.take();
+        (drivers.iter().map(|driver| driver.offsets()).collect(), clean)
+    }
+}
+
+/// Logs opened or closed at the same time: enough to keep the disk busy, few enough to bound memory and open files.
+pub(crate) const OPEN_AT_ONCE: usize = 64;

@@ -1,0 +1,14 @@
+//! Generates the client's gRPC stubs; the messages are those of `millrace_proto::grpc`.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=../proto/api");
+    println!("cargo:rerun-if-changed=build.rs");
+    let files = ["millrace/v1/cluster.proto", "millrace/v1/log.proto", "millrace/v1/topics.proto"];
+    let mut compiler = protox::Compiler::new(["../proto/api"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(files)?;
+    tonic_prost_build::configure()
+        .build_server(false)
+        .extern_path(".millrace.v1", "::millrace_proto::grpc::v1")
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

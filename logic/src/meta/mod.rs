@@ -1,0 +1,27 @@
+//! The cluster's metadata: topics, configurations, brokers, producer id blocks.
+//!
+//! Every change is a list of [`MetadataRecord`]s in an ordinary log. [`Controller`] is the one writer: it decides on a request and returns
+//! the reply together with the records. [`Image`] is what the records add up to: immutable, cheap to clone, one for every core.
+//! A restart, and later a Raft follower, does nothing but replay.
+
+mod assign;
+pub mod controller;
+pub mod create;
+pub mod delete;
+pub mod delta;
+pub mod image;
+pub mod names;
+pub mod producer_ids;
+pub mod record;
+
+pub use controller::Controller;
+pub use create::{CreateTopicError, CreatedTopic, NewTopic, TopicConfigs, TopicCreation, TopicDefaults};
+pub use delete::{DeleteTopicError, TopicDeletion, TopicTarget};
+pub use delta::{ApplyError, Changes, Delta};
+pub use image::{Broker, Image, PartitionState, Topic};
+pub use names::{NameError, check_topic_name};
+pub use producer_ids::{ProducerIdBlock, ProducerIds, ProducerIdsExhausted};
+pub use record::{
+    BrokerFeature, ConfigRecord, ConfigResource, Endpoint, FeatureLevelRecord, MetadataRecord,
+    PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, ResourceKind, TopicRecord,
+};

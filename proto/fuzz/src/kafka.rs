@@ -1,0 +1,127 @@
+//! Kafka's protocol: nothing a stranger sends may panic, and what is understood means the same when written again.
+
+use millrace_proto::kafka::api::{self, Api, ApiKey};
+use millrace_proto::kafka::header::{self, RequestHeader};
+use millrace_proto::kafka::messages::{
+    api_versions::*, create_topics::*, delete_topics::*, describe_cluster::*, describe_configs::*, fetch::*,
+    init_producer_id::*, list_offsets::*, metadata::*, produce::*,
+};
+use millrace_proto::kafka::records::MetadataRecord;
+use millrace_proto::kafka::wire::{DecodeError, Encoder};
+use millrace_proto::kafka::{Message, frame};
+
+/// The largest frame of the fuzzed listener.
+const FRAME_LIMIT: usize = 1 << 20;
+
+/// A size, a request header, and whatever body follows.
+pub fn frames(data: &[u8]) {
+    let Some((prefix, rest)) = data.split_first_chunk() else { return };
+    if let Ok(size) = frame::size(*prefix, FRAME_LIMIT) {
+        assert!(size <= FRAME_LIMIT);
+    }
+    if let Ok((header, body)) = RequestHeader::decode(rest) {
+        assert!(body.len() < rest.len());
+        if let Ok(key) = u8::try_from(header.api_key) {
+            let _ = request_body(key, header.api_version, body);
+        }
+    }
+    let _ = header::decode_response_header::<MetadataResponse>(rest, 13);
+    let _ = header::decode_response_header::<ApiVersionsResponse>(rest, 4);
+}
+
+/// The first two bytes choose an API and a version that are served; the rest is the body of a request.
+pub fn requests(data: &[u8]) {
+    if let Some((api, version, body)) = choose(data) {
+        let _ = request_body(api.key as u8, version, body);
+    }
+}
+
+/// Likewise, the body of a response, as clients read it.
+pub fn responses(data: &[u8]) {
+    if let Some((api, version, body)) = choose(data) {
+        let _ = response_body(api.key, version, body);
+    }
+}
+
+/// The value of a record in the metadata log.
+pub fn metadata_records(data: &[u8]) {
+    let Ok(record) = MetadataRecord::decode(data) else { return };
+    let mut e = Encoder::default();
+    record.encode(&mut e);
+    let bytes = e.into_bytes();
+    assert_eq!(MetadataRecord::decode(&bytes).as_ref(), Ok(&record));
+}
+
+fn choose(data: &[u8]) -> Option<(&'static Api, i16, &[u8])> {
+    let ([api, version], body) = data.split_first_chunk()?;
+    let apis = api::supported();
+    let api = &apis[usize::from(*api) % apis.len()];
+    let versions: Vec<i16> = api.served.clone().collect();
+    Some((api, versions[usize::from(*version) % versions.len()], body))
+}
+
+macro_rules! by_key {
+    ($key:expr, $function:ident($version:expr, $body:expr): $($name:ident $message:ident;)*) => {
+        match $key {
+            $(ApiKey::$name => $function!($message, $version, $body),)*
+            other => panic!("{other} is served but not fuzzed"),
+        }
+    };
+}
+
+macro_rules! request {
+    ($message:ident, $version:expr, $body:expr) => {{
+        let request: $message = api::decode_request($body, $version)?;
+        let frame = header::encode_request($version, 1, None, &request)?;
+        let (_, body) = RequestHeader::decode(&frame[frame::PREFIX..])?;
+        assert_same(&request, &api::decode_request(body, $version)?);
+        Ok(())
+    }};
+}
+
+macro_rules! response {
+    ($message:ident, $version:expr, $body:expr) => {{
+        let response: $message = api::decode_response($body, $version)?;
+        let frame = header::encode_response($version, 1, &response)?;
+        let (_, body) = header::decode_response_header::<$message>(&frame.head[frame::PREFIX..], $version)?;
+        assert_same(&response, &api::decode_response(body, $version)?);
+        Ok(())
+    }};
+}
+
+fn assert_same<M: Message + PartialEq + std::fmt::Debug>(read: &M, read_again: &M) {
+    assert_eq!(read, read_again);
+}
+
+/// Reads a request's body, if the API is served, and checks that it means the same when written again.
+pub fn request_body(key: u8, version: i16, body: &[u8]) -> Result<(), DecodeError> {
+    let Some(api) = api::find(key.into()) else { return Ok(()) };
+    by_key! { api.key, request(version, body):
+        Produce ProduceRequest;
+        Fetch FetchRequest;
+        ListOffsets ListOffsetsRequest;
+        Metadata MetadataRequest;
+        ApiVersions ApiVersionsRequest;
+        CreateTopics CreateTopicsRequest;
+        DeleteTopics DeleteTopicsRequest;
+        InitProducerId InitProducerIdRequest;
+        DescribeConfigs DescribeConfigsRequest;
+        DescribeCluster DescribeClusterRequest;
+    }
+}
+
+/// Reads a response's body and checks that it means the same when written again.
+pub fn response_body(key: ApiKey, version: i16, body: &[u8]) -> Result<(), DecodeError> {
+    by_key! { key, response(version, body):
+        Produce ProduceResponse;
+        Fetch FetchResponse;
+        ListOffsets ListOffsetsResponse;
+        Metadata MetadataResponse;
+        ApiVersions ApiVersionsResponse;
+        CreateTopics CreateTopicsResponse;
+        DeleteTopics DeleteTopicsResponse;
+        InitProducerId InitProducerIdResponse;
+        DescribeConfigs DescribeConfigsResponse;
+        DescribeCluster DescribeClusterResponse;
+    }
+}

@@ -1,0 +1,3 @@
+//! What the fuzz targets do with their input, as functions, so that ordinary tests can run them as well.
+
+pub mod kafka;

@@ -1,0 +1,93 @@
+//! Snappy in snappy-java's blocks: a 16-byte head (magic, version, least version), then blocks, each behind its length
+//! as a big-endian i32. librdkafka sends one bare snappy block instead, which has no such magic.
+
+use super::CompressionError;
+use bytes::{BufMut, BytesMut};
+use std::io;
+
+const MAGIC: [u8; 8] = *b"\x82SNAPPY\0";
+const HEAD_SIZE: usize = 16;
+/// Version and least version that reads it, as snappy-java writes them.
+const VERSIONS: [u8; 8] = [0, 0, 0, 1, 0, 0, 0, 1];
+/// Bytes in a block before compression, snappy-java's default.
+const BLOCK_SIZE: usize = 32 * 1024;
+/// No element of the format yields more than 64 bytes from 3: a block that claims more is damaged.
+const MAX_RATIO: usize = 22;
+
+/// Inflates block by block.
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+    framed: bool,
+    block: Vec<u8>,
+    read: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Reader { rest: bytes, framed: bytes.starts_with(&MAGIC), block: Vec::new(), read: 0 }
+    }
+
+    /// Copies the next bytes; `None` when the next block would inflate to more than `left` bytes.
+    pub(super) fn read(&mut self, out: &mut [u8], left: usize) -> Result<Option<usize>, CompressionError> {
+        while self.read == self.block.len() {
+            let Some(compressed) = self.next_block()? else {
+                return Ok(Some(0));
+            };
+            let size = snap::raw::decompress_len(compressed).map_err(|_| CompressionError::Corrupt)?;
+            if size > compressed.len().saturating_mul(MAX_RATIO) {
+                return Err(CompressionError::Corrupt);
+            }
+            if size > left {
+                return Ok(None);
+            }
+            self.inflate(compressed, size)?;
+        }
+        let count = out.len().min(self.block.len() - self.read);
+        out[..count].copy_from_slice(&self.block[self.read..self.read + count]);
+        self.read += count;
+        Ok(Some(count))
+    }
+
+    fn inflate(&mut self, compressed: &[u8], size: usize) -> Result<(), CompressionError> {
+        self.read = 0;
+        self.block.clear();
+        self.block.resize(size, 0);
+        match snap::raw::Decoder::new().decompress(compressed, &mut self.block) {
+            Ok(written) if written == size => Ok(()),
+            _ => Err(CompressionError::Corrupt),
+        }
+    }
+
+    /// Cuts the next block off; heads may repeat where streams were joined.
+    fn next_block(&mut self) -> Result<Option<&'a [u8]>, CompressionError> {
+        if !self.framed {
+            let bare = std::mem::take(&mut self.rest);
+            return Ok((!bare.is_empty()).then_some(bare));
+        }
+        while self.rest.starts_with(&MAGIC) {
+            self.rest = self.rest.get(HEAD_SIZE..).ok_or(CompressionError::Corrupt)?;
+        }
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (length, rest) = self.rest.split_first_chunk().ok_or(CompressionError::Corrupt)?;
+        let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| CompressionError::Corrupt)?;
+        let (block, rest) = rest.split_at_checked(length).ok_or(CompressionError::Corrupt)?;
+        self.rest = rest;
+        Ok(Some(block))
+    }
+}
+
+/// Appends `bytes` in snappy-java's blocks.
+pub(super) fn compress(bytes: &[u8], out: &mut BytesMut) -> io::Result<()> {
+    out.put_slice(&MAGIC);
+    out.put_slice(&VERSIONS);
+    let mut encoder = snap::raw::Encoder::new();
+    let mut block = vec![0; snap::raw::max_compress_len(bytes.len().min(BLOCK_SIZE))];
+    for chunk in bytes.chunks(BLOCK_SIZE) {
+        let size = encoder.compress(chunk, &mut block)?;
+        out.put_i32(size as i32);
+        out.put_slice(&block[..size]);
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! What strangers send: requests cut short, with absurd lengths, or of noise. Nothing panics, everything cut short is
+//! refused, and no frame makes the decoder reserve more than a small multiple of its own size.
+
+mod kafka_support;
+#[path = "../fuzz/src/kafka.rs"]
+#[allow(dead_code)]
+mod targets;
+
+use std::alloc::System;
+use std::time::{Duration, Instant};
+
+use arbitrary::Unstructured;
+use kafka_support::pool;
+use millrace_proto::kafka::api::{self, ApiKey, Request};
+use millrace_proto::kafka::arbitrary::Sample;
+use millrace_proto::kafka::header::{self, RequestHeader};
+use millrace_proto::kafka::messages::{
+    api_versions::*, create_topics::*, delete_topics::*, describe_cluster::*, describe_configs::*, fetch::*,
+    init_producer_id::*, list_offsets::*, metadata::*, produce::*,
+};
+use millrace_proto::kafka::wire::{DecodeError, MEMORY_FACTOR};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Beyond [`MEMORY_FACTOR`] times the input: what the allocator and the test's own threads may add.
+const SLACK: usize = 1024;
+
+/// Requests as clients could send them: the API, the version, the body.
+fn requests(seeds: u64) -> Vec<(ApiKey, i16, Vec<u8>)> {
+    fn body<'a, R: Request + Sample<'a>>(pool: &'a [u8], version: i16) -> Vec<u8> {
+        let request = R::sample(&mut Unstructured::new(pool)).unwrap();
+        let frame = header::encode_request(version, 1, None, &request).unwrap();
+        RequestHeader::decode(&frame[4..]).unwrap().1.to_vec()
+    }
+    let mut all = Vec::new();
+    for api in api::supported() {
+        for version in api.served.clone() {
+            for seed in 0..seeds {
+                let pool = pool(seed, 160);
+                all.push((
+                    api.key,
+                    version,
+                    match api.key {
+                        ApiKey::Produce => body::<ProduceRequest>(&pool, version),
+                        ApiKey::Fetch => body::<FetchRequest>(&pool, version),
+                        ApiKey::ListOffsets => body::<ListOffsetsRequest>(&pool, version),
+                        ApiKey::Metadata => body::<MetadataRequest>(&pool, version),
+                        ApiKey::ApiVersions => body::<ApiVersionsRequest>(&pool, version),
+                        ApiKey::CreateTopics => body::<CreateTopicsRequest>(&pool, version),
+                        ApiKey::DeleteTopics => body::<DeleteTopicsRequest>(&pool, version),
+                        ApiKey::InitProducerId => body::<InitProducerIdRequest>(&pool, version),
+                        ApiKey::DescribeConfigs => body::<DescribeConfigsRequest>(&pool, version),
+                        ApiKey::DescribeCluster => body::<DescribeClusterRequest>(&pool, version),
+                        other => panic!("{other} is served but not tried"),
+                    },
+                ));
+            }
+        }
+    }
+    all
+}
+
+/// Decodes only, and drops the result: what a connection does first with a body.
+fn decode(key: ApiKey, version: i16, body: &[u8]) -> Result<(), DecodeError> {
+    match key {
+        ApiKey::Produce => api::decode_request::<ProduceRequest>(body, version).map(drop),
+        ApiKey::Fetch => api::decode_request::<FetchRequest>(body, version).map(drop),
+        ApiKey::ListOffsets => api::decode_request::<ListOffsetsRequest>(body, version).map(drop),
+        ApiKey::Metadata => api::decode_request::<MetadataRequest>(body, version).map(drop),
+        ApiKey::ApiVersions => api::decode_request::<ApiVersionsRequest>(body, version).map(drop),
+        ApiKey::CreateTopics => api::decode_request::<CreateTopicsRequest>(body, version).map(drop),
+        ApiKey::DeleteTopics => api::decode_request::<DeleteTopicsRequest>(body, version).map(drop),
+        ApiKey::InitProducerId => api::decode_request::<InitProducerIdRequest>(body, version).map(drop),
+        ApiKey::DescribeConfigs => api::decode_request::<DescribeConfigsRequest>(body, version).map(drop),
+        ApiKey::DescribeCluster => api::decode_request::<DescribeClusterRequest>(body, version).map(drop),
+        other => panic!("{other} is served but not tried"),
+    }
+}
+
+/// Decodes, and tells how many bytes that allocated in total.
+fn decode_counting(key: ApiKey, version: i16, body: &[u8]) -> (Result<(), DecodeError>, usize) {
+    let region = Region::new(ALLOCATOR);
+    let result = decode(key, version, body);
+    (result, region.change().bytes_allocated)
+}
+
+/// Decodes, and checks what that allocated.
+fn decode_within_bounds(key: ApiKey, version: i16, body: &[u8]) -> Result<(), DecodeError> {
+    let (result, allocated) = decode_counting(key, version, body);
+    let most = MEMORY_FACTOR * body.len() + SLACK;
+    assert!(allocated <= most, "{key} {version}: {allocated} bytes for {} ({body:x?})", body.len());
+    result
+}
+
+/// Absurd lengths and counts, in every width they have on the wire.
+const ABSURD: [&[u8]; 7] = [
+    &[0x7f, 0xff, 0xff, 0xff],
+    &[0xff, 0xff, 0xff, 0xfe],
+    &[0x00, 0x01, 0x00, 0x00],
+    &[0x7f, 0xff],
+    &[0xff, 0xff, 0xff, 0xff, 0x0f],
+    &[0xff, 0xff, 0x7f],
+    &[0x80],
+];
+
+/// One test, so that nothing else allocates while it counts.
+#[test]
+fn hostile_requests_are_refused_in_bounded_memory() {
+    for (key, version, body) in requests(2) {
+        assert_eq!(decode_within_bounds(key, version, &body), Ok(()), "{key} {version}");
+        for cut in 0..body.len() {
+            let result = decode_within_bounds(key, version, &body[..cut]);
+            assert!(result.is_err(), "{key} {version} cut at {cut} of {}", body.len());
+        }
+        let mut longer = body.clone();
+        longer.push(0);
+        assert!(
+            decode_within_bounds(key, version, &longer).is_err(),
+            "{key} {version} with a byte behind it"
+        );
+        for at in 0..body.len() {
+            for absurd in ABSURD {
+                let mut changed = body.clone();
+                changed.truncate(at);
+                changed.extend_from_slice(absurd);
+                changed.extend_from_slice(body.get(at + absurd.len()..).unwrap_or_default());
+                let _ = decode_within_bounds(key, version, &changed);
+            }
+        }
+    }
+    small_elements_stay_within_bounds();
+    the_worst_request_comes_near_the_factor();
+    noise_is_survived(Duration::from_secs(1));
+}
+
+/// Wherever a count may stand: as many elements as fit, each as small as can be.
+fn small_elements_stay_within_bounds() {
+    const REST: usize = 4096;
+    for (key, version, body) in requests(1) {
+        for at in 0..body.len().min(48) {
+            for count in [1, 2, 3, 4, 6, 10].map(|min_size| REST / min_size) {
+                let compact = [(count + 1) as u8 | 0x80, ((count + 1) >> 7) as u8];
+                let classic = (count as i32).to_be_bytes();
+                for prefix in [&compact[..], &classic] {
+                    let mut changed = body[..at].to_vec();
+                    changed.extend_from_slice(prefix);
+                    changed.resize(changed.len() + REST, 1);
+                    let _ = decode_within_bounds(key, version, &changed);
+                }
+            }
+        }
+    }
+}
+
+/// The worst request there is: as many resources as could follow, and the first has as many keys as could follow.
+/// It must come near the factor, or the factor (and this count of bytes) means nothing.
+fn the_worst_request_comes_near_the_factor() {
+    let mut body = vec![0x81, 0x80, 0x01, 2, 1, 0x81, 0x80, 0x04];
+    body.resize(4 * 0x4000 + 8, 1);
+    let (result, allocated) = decode_counting(ApiKey::DescribeConfigs, 4, &body);
+    assert!(result.is_err());
+    let factor = allocated / body.len();
+    assert!((MEMORY_FACTOR * 3 / 4..=MEMORY_FACTOR).contains(&factor), "{factor}");
+}
+
+/// The fuzz targets, for a while, on noise and on requests with a few bytes changed.
+fn noise_is_survived(time: Duration) {
+    let start = Instant::now();
+    let requests = requests(1);
+    for seed in 0.. {
+        let noise = pool(seed, 64);
+        targets::frames(&noise);
+        targets::requests(&noise);
+        targets::responses(&noise);
+        targets::metadata_records(&noise);
+        let (key, version, body) = &requests[seed as usize % requests.len()];
+        let mut body = body.clone();
+        for change in noise.chunks_exact(3).take(1 + usize::from(noise[0]) % 4) {
+            let at = usize::from(u16::from_le_bytes([change[0], change[1]])) % body.len().max(1);
+            if let Some(byte) = body.get_mut(at) {
+                *byte ^= change[2];
+            }
+        }
+        let _ = decode_within_bounds(*key, *version, &body);
+        let _ = targets::request_body(*key as u8, *version, &body);
+        if start.elapsed() >= time {
+            return;
+        }
+    }
+}

@@ -1,0 +1,120 @@
+# shellcheck shell=bash
+# What the scripts share: where things are, headings, and one function per tool that installs it when it is missing.
+# Sourced, never run. Every function is idempotent and quick when there is nothing to do.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=$ROOT/.cache
+VENV=$CACHE/venv
+DEMO_VENV=$CACHE/venv-demo
+KAFKA_VERSION=4.3.1
+KAFKA_LIBS=$CACHE/kafka-$KAFKA_VERSION/libs
+GRPCURL_VERSION=v1.9.3
+# grpcurl's dependencies need at least this Go; older ones (Debian 12 has 1.19) are replaced by GO_TOOLCHAIN.
+GO_MINIMUM=1.21
+GO_TOOLCHAIN=1.24.13
+JAVA_MINIMUM=17
+
+heading() { printf '\n== %s\n' "$*"; }
+note() { printf '   %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; } # at_least MINIMUM VERSION
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"
+  elif have sudo; then sudo "$@"
+  else die "root is needed for: $* (run as root, or install sudo)"; fi
+}
+
+# apt_install PACKAGE... : Debian packages, with the package lists fetched at most once per run.
+APT_UPDATED=
+apt_install() {
+  have apt-get || die "missing: $*; only Debian and Ubuntu are set up automatically, install them and run this again"
+  note "installing $*"
+  if [ -z "$APT_UPDATED" ]; then
+    as_root apt-get update -qq || note "apt-get update failed; trying with the lists that are there"
+    APT_UPDATED=yes
+  fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
+    die "apt-get install $* failed"
+}
+
+ensure_rust() {
+  have cargo || die "cargo is missing: install Rust 1.88 or newer from https://rustup.rs and run this again"
+  cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return
+  have rustup || die "rustfmt or clippy is missing; install them beside cargo and run this again"
+  note "adding rustfmt and clippy"
+  rustup component add rustfmt clippy >/dev/null
+}
+
+ensure_build_tools() {
+  have cc && have make || apt_install build-essential
+}
+
+ensure_kcat() {
+  have kcat || apt_install kcat
+}
+
+ensure_python() {
+  if ! have python3 || ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then apt_install python3; fi
+  python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
+}
+
+# ensure_venv DIR REQUIREMENTS : a virtual environment that holds exactly the pinned requirements.
+ensure_venv() {
+  local dir=$1 requirements=$2
+  cmp -s "$requirements" "$dir/requirements.installed" && "$dir/bin/python" -c '' 2>/dev/null && return
+  ensure_python
+  note "installing Python packages into ${dir#"$ROOT"/}"
+  rm -rf "$dir"
+  mkdir -p "$CACHE"
+  python3 -m venv "$dir"
+  "$dir/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+  cp "$requirements" "$dir/requirements.installed"
+}
+
+java_is_new_enough() {
+  have java || return 1
+  local version
+  version=$(java -version 2>&1 | sed -n 's/^[^"]*version "\([0-9]*\).*/\1/p')
+  [ "${version:-0}" -ge "$JAVA_MINIMUM" ]
+}
+
+ensure_kafka() {
+  java_is_new_enough || apt_install default-jdk-headless
+  local pom=$ROOT/tests/clients/java/pom.xml stamp=$KAFKA_LIBS/pom.installed
+  cmp -s "$pom" "$stamp" && return
+  have mvn || apt_install maven
+  note "fetching Apache Kafka $KAFKA_VERSION from Maven Central"
+  rm -rf "$KAFKA_LIBS"
+  mvn -q -B -ntp -f "$pom" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$KAFKA_LIBS"
+  cp "$pom" "$stamp"
+}
+
+# Prints the path of a Go that can build grpcurl: the one on PATH, or a toolchain fetched through the Go module proxy.
+go_command() {
+  if ! have go; then apt_install golang-go >&2; fi
+  local version
+  version=$(go env GOVERSION | sed 's/^go//')
+  if at_least "$GO_MINIMUM" "$version"; then command -v go; return; fi
+  local module="golang.org/toolchain@v0.0.1-go$GO_TOOLCHAIN.linux-$(go env GOARCH)" dir
+  (cd "$CACHE" && GOFLAGS=-mod=mod go mod download "$module" >&2) || die "could not fetch Go $GO_TOOLCHAIN"
+  dir=$(go env GOMODCACHE)/$module
+  # Module archives carry no executable bits.
+  chmod -R u+w "$dir"
+  chmod +x "$dir"/bin/* "$dir"/pkg/tool/*/*
+  printf '%s\n' "$dir/bin/go"
+}
+
+ensure_grpcurl() {
+  [ -x "$CACHE/bin/grpcurl" ] && return
+  mkdir -p "$CACHE/bin"
+  local go
+  go=$(go_command)
+  note "building grpcurl $GRPCURL_VERSION"
+  GOBIN=$CACHE/bin GOFLAGS= "$go" install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL_VERSION"
+}
+
+# Where cargo puts what it builds, CARGO_TARGET_DIR included.
+target_dir() { printf '%s\n' "${CARGO_TARGET_DIR:-$ROOT/target}"; }

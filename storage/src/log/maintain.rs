@@ -1,0 +1,149 @@
+//! The end of things: old segments, an orderly close, a deleted log.
+
+use super::names;
+use super::state::{Inner, dir_name};
+use super::types::{DeleteError, LogFailure, MaintainError};
+use crate::disk;
+use millrace_io::Io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+use uuid::Uuid;
+
+const SUFFIXES: [&str; 3] = [names::LOG, names::INDEX, names::TIME_INDEX];
+
+impl<I: Io> Inner<I> {
+    pub(super) async fn delete_segments_below(&self, offset: i64) -> Result<usize, MaintainError> {
+        let _turn = self.turn().await;
+        self.online()?;
+        let doomed = self.doomed(offset);
+        if doomed.is_empty() {
+            return Ok(0);
+        }
+        let dir = self.dir.borrow().clone();
+        for base in &doomed {
+            self.rename_segment(*base).await?;
+        }
+        let synced = self.io.sync_dir(&dir).await;
+        synced.map_err(|e| MaintainError::Io { file: dir.clone(), reason: e.to_string() })?;
+        let delay = {
+            let mut state = self.state.borrow_mut();
+            state.segments.retain(|s| !doomed.contains(&s.base));
+            let start = state.log_start;
+            state.quarantine.forget_below(start);
+            state.config.file_delete_delay
+        };
+        let files = doomed.iter().flat_map(|base| SUFFIXES.map(|s| deleted(dir.join(names::file(*base, s)))));
+        self.remove_later(files.collect(), delay);
+        Ok(doomed.len())
+    }
+
+    /// Segments whose successor begins at or below both `offset` and the log's start. Never the active one, nor one
+    /// that a roll has not finished with.
+    fn doomed(&self, offset: i64) -> Vec<i64> {
+        let state = self.state.borrow();
+        let limit = offset.min(state.log_start);
+        let below = state.segments.windows(2).take_while(|pair| pair[1].base <= limit).map(|pair| pair[0].base);
+        below.take_while(|base| state.unsettled != Some(*base)).collect()
+    }
+
+    async fn rename_segment(&self, base: i64) -> Result<(), MaintainError> {
+        for suffix in SUFFIXES {
+            let path = self.path(base, suffix);
+            match self.io.rename(&path, &deleted(path.clone())).await {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(MaintainError::Io { file: path, reason: e.to_string() });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Readers may hold extents of these files; their names go later.
+    fn remove_later(&self, files: Vec<PathBuf>, delay: Duration) {
+        let io = self.io.clone();
+        self.io.spawn(async move {
+            io.sleep(delay).await;
+            for file in files {
+                if let Err(e) = disk::remove_file(&io, &file).await {
+                    tracing::warn!(file = %file.display(), reason = %e, "cannot remove a deleted file; the next start tries again");
+                }
+            }
+        });
+    }
+
+    pub(super) async fn close(self: &Rc<Self>) -> Result<(), MaintainError> {
+        let _turn = self.turn().await;
+        self.online()?;
+        let unsettled = self.state.borrow().unsettled;
+        if let Some(base) = unsettled {
+            self.finish(base).await.map_err(|e| MaintainError::Offline(self.fail("leaving a segment", e)))?;
+        }
+        self.settle().await?;
+        let base = {
+            let mut state = self.state.borrow_mut();
+            state.failure = Some(self.gone("close", "the log is closed"));
+            let (last, active) = state.last_mut();
+            active.index_time(last);
+            last.base
+        };
+        self.changed.notify();
+        let failed = |what: &str, e: std::io::Error| MaintainError::Io {
+            file: self.path(base, what),
+            reason: e.to_string(),
+        };
+        self.finish(base).await.map_err(|e| failed(names::LOG, e))?;
+        let opened = self.open_segment(base).await.map_err(|e| failed(names::LOG, e))?;
+        self.io.sync(&opened.file).await.map_err(|e| failed(names::LOG, e))?;
+        self.save_epochs().await.map_err(|e| failed(names::LOG, e))?;
+        if self.state.borrow().epochs.unsaved_from().is_some() {
+            return Err(failed(names::LOG, std::io::ErrorKind::StorageFull.into()));
+        }
+        Ok(())
+    }
+
+    /// Why nothing works any more although nothing went wrong.
+    fn gone(&self, operation: &'static str, reason: &str) -> LogFailure {
+        LogFailure { dir: self.dir.borrow().clone(), operation, reason: reason.to_string() }
+    }
+
+    pub(super) async fn delete(&self) -> Result<(), DeleteError> {
+        let _turn = self.turn().await;
+        let (from, delay) = {
+            let mut state = self.state.borrow_mut();
+            state.failure = Some(self.gone("delete", "the log is deleted"));
+            state.gather = Default::default();
+            (self.dir.borrow().clone(), state.config.file_delete_delay)
+        };
+        self.changed.notify();
+        self.changed.until(|| self.is_quiet()).await;
+        let id = Uuid::from_u64_pair(self.io.random(), self.io.random());
+        let parent = disk::parent(&from);
+        let to = parent.join(names::deleted_log(&dir_name(&from), id));
+        let failed = |source| DeleteError { dir: from.clone(), source };
+        self.io.rename(&from, &to).await.map_err(failed)?;
+        self.io.sync_dir(&parent).await.map_err(failed)?;
+        *self.dir.borrow_mut() = to.clone();
+        {
+            // Extents keep what they need open; the log itself needs nothing any more.
+            let mut state = self.state.borrow_mut();
+            state.segments.iter_mut().for_each(|segment| segment.shrink());
+        }
+        let io = self.io.clone();
+        self.io.spawn(async move {
+            io.sleep(delay).await;
+            if let Err(e) = io.remove_dir_all(&to).await {
+                tracing::warn!(dir = %to.display(), reason = %e, "cannot remove a deleted log; the next start tries again");
+            }
+        });
+        Ok(())
+    }
+}
+
+/// A file's name once it is deleted.
+fn deleted(path: PathBuf) -> PathBuf {
+    let mut name = path.into_os_string();
+    name.push(names::DELETED);
+    PathBuf::from(name)
+}

@@ -1,0 +1,1 @@
+"""What the tests share: brokers to start and end, and clients to drive them with."""
