@@ -1,4 +1,7 @@
-//! What only the real machine can be asked: kernels, caches, threads and many connections.
+//! The contract of `Io` on the real machine, and what only the real machine can be asked: kernels, caches, threads and
+//! many connections.
+
+mod contract;
 
 use bytes::{Bytes, BytesMut};
 use millrace_io::mailbox::mailbox;
@@ -9,7 +12,7 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -28,6 +31,18 @@ fn on_one_core<T: Send + 'static, Fut: Future<Output = T> + 'static>(
     .expect("the machine starts");
     running.join().expect("no core panics");
     is_result.recv().expect("main has finished")
+}
+
+/// Runs a case of the contract.
+fn run<Fut: Future<Output = ()> + 'static>(case: impl Fn(Uring, PathBuf) -> Fut + Send + Clone + 'static) {
+    let dir = disk_dir();
+    let path = dir.path().to_owned();
+    on_one_core(move |io| case(io, path.clone()));
+}
+
+mod suite {
+    use super::{contract, run};
+    crate::contract_suite!(run);
 }
 
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -230,10 +245,11 @@ fn an_idle_machine_uses_no_processor() {
 fn timers_are_cheap_and_keep_their_order() {
     on_one_core(|io| async move {
         let order = Rc::new(RefCell::new(Vec::new()));
+        let first = io.now() + Duration::from_millis(500);
         for i in (0..5000u64).rev() {
             let (io2, order) = (io.clone(), order.clone());
             io.spawn(async move {
-                let due = Duration::from_millis(50) + Duration::from_micros(i * 10);
+                let due = first + Duration::from_micros(i * 10);
                 io2.sleep_until(due).await;
                 assert!(io2.now() >= due);
                 order.borrow_mut().push(i);
@@ -430,7 +446,10 @@ fn file_ranges_are_sent_hot_from_cache_and_cold_from_disk() {
                     drop((sending, writer));
                 });
                 let got = read_all(&mut reader, len as usize).await;
-                assert!(got == content[offset as usize..(offset + len) as usize], "{offset} {len} {recent} {cold}");
+                assert!(
+                    got == content[offset as usize..(offset + len) as usize],
+                    "{offset} {len} {recent} {cold}"
+                );
                 until(&io, || sent.borrow().is_some()).await;
                 let after = io.counters();
                 let (hot_bytes, cold_bytes) =

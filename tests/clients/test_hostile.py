@@ -1,4 +1,4 @@
-"""What strangers send: garbage, lies about lengths, silence, and too many of them. Everybody else is served meanwhile."""
+"""What strangers send: garbage, false lengths, silence, and too much of it. Everybody else is served meanwhile."""
 
 import resource
 import socket

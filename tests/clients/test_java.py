@@ -1,4 +1,4 @@
-"""Kafka's own Java clients and command-line tools. Each JVM takes most of a second, so each test asks for much at once."""
+"""Kafka's own Java clients and tools. Each JVM takes most of a second, so each test asks for much at once."""
 
 import re
 

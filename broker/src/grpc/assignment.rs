@@ -45,8 +45,9 @@ pub(super) struct Manner {
 
 pub(super) fn manner(start: &v1::ConsumeStart) -> Result<Manner, Status> {
     let positive = |field: &str, number: i32| {
-        usize::try_from(number)
-            .map_err(|_| Status::invalid(format!("start.{field}"), format!("is {number}; must not be negative")))
+        usize::try_from(number).map_err(|_| {
+            Status::invalid(format!("start.{field}"), format!("is {number}; must not be negative"))
+        })
     };
     if let Some(credit) = start.credit_bytes.filter(|credit| *credit < 0) {
         return Err(Status::invalid("start.credit_bytes", format!("is {credit}; must not be negative")));
@@ -94,7 +95,10 @@ pub(super) async fn resolve(
         };
         for partition in partitions {
             if !seen.insert((topic.clone(), partition)) {
-                return Err(Status::invalid(field("partition"), format!("{topic}-{partition} is named twice")));
+                return Err(Status::invalid(
+                    field("partition"),
+                    format!("{topic}-{partition} is named twice"),
+                ));
             }
             wanted.push((topic.clone(), partition, start.position));
         }

@@ -70,12 +70,19 @@ pub(super) fn split(records: &Records<'_>, choice: &Choice<'_>) -> Result<Vec<Pa
         let part = parts.entry(partition).or_default();
         part.indexes.push(index as u32); // a request is far smaller than 4 Gi records
         let timestamp = record.timestamp_ms.unwrap_or(choice.now);
-        part.builder.push(timestamp, record.key, record.value, &headers).map_err(|error| refused(error, choice.topic))?;
+        part.builder
+            .push(timestamp, record.key, record.value, &headers)
+            .map_err(|error| refused(error, choice.topic))?;
     }
     let single = parts.len() == 1;
     let parts = parts.into_iter().map(|(partition, filling)| {
-        let batch = filling.builder.finish(&Options::default()).map_err(|error| refused(error, choice.topic))?;
-        Ok::<_, SplitError>(Part { partition, batch, indexes: if single { Vec::new() } else { filling.indexes } })
+        let batch =
+            filling.builder.finish(&Options::default()).map_err(|error| refused(error, choice.topic))?;
+        Ok::<_, SplitError>(Part {
+            partition,
+            batch,
+            indexes: if single { Vec::new() } else { filling.indexes },
+        })
     });
     let parts: Vec<Part> = parts.collect::<Result<_, SplitError>>()?;
     if parts.is_empty() { Err(SplitError::Empty) } else { Ok(parts) }
@@ -86,7 +93,8 @@ fn check(partition: i32, index: usize, choice: &Choice<'_>) -> Result<i32, Split
         return Ok(partition);
     }
     let (topic, count) = (choice.topic, choice.count);
-    let message = format!("record {index}: topic {topic:?} has no partition {partition}, only 0 to {}", count - 1);
+    let message =
+        format!("record {index}: topic {topic:?} has no partition {partition}, only 0 to {}", count - 1);
     Err(SplitError::Refused(Error::new(ErrorCode::UnknownTopicOrPartition, message)))
 }
 
@@ -117,7 +125,10 @@ mod tests {
         let bytes = v1::PublishRequest { records, ..Default::default() }.encode_to_vec();
         let request = PublishRequest::parse(&bytes).expect("encoded above");
         let partitioner = Partitioner::new(5);
-        super::split(&request.records, &Choice { topic: "t", count: 3, partition, partitioner: &partitioner, now: 42 })
+        super::split(
+            &request.records,
+            &Choice { topic: "t", count: 3, partition, partitioner: &partitioner, now: 42 },
+        )
     }
 
     #[test]
@@ -131,7 +142,8 @@ mod tests {
         let parts = split(given, None).expect("fine");
         let keyed = Partitioner::of_key(b"foobar", 3);
         assert_eq!(keyed, (-790332482_i32 as u32 & 0x7fff_ffff) as i32 % 3);
-        let of = |index: u32| parts.iter().find(|part| part.indexes.contains(&index)).map(|part| part.partition);
+        let of =
+            |index: u32| parts.iter().find(|part| part.indexes.contains(&index)).map(|part| part.partition);
         assert_eq!((of(0), of(1), of(2), of(3)), (Some(keyed), Some(2), Some(0), Some(2)));
         let mut scratch = Vec::new();
         let last = parts.last().expect("some");

@@ -16,7 +16,7 @@ use futures_util::stream::{self, Stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use millrace_io::Io;
 use prost::Message;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -43,8 +43,11 @@ impl Call {
     ) -> Result<(), Status> {
         let Some(request) = self.requests.recv().await? else {
             let path = &self.path;
-            return Err(Status::new(Code::InvalidArgument, format!("{path} wants a request message, and none came"))
-                .because("MALFORMED_MESSAGE"));
+            return Err(Status::new(
+                Code::InvalidArgument,
+                format!("{path} wants a request message, and none came"),
+            )
+            .because("MALFORMED_MESSAGE"));
         };
         let response = serve(request).await?;
         self.responses.send(&response).await
@@ -182,7 +185,8 @@ impl Requests {
         stream::unfold((Some(self), decode), async |(requests, decode)| {
             let mut requests = requests?;
             let surroundings = requests.surroundings.clone();
-            let received = surroundings.until_stop(requests.recv_bytes()).await.unwrap_or_else(|| Err(stopping()));
+            let received =
+                surroundings.until_stop(requests.recv_bytes()).await.unwrap_or_else(|| Err(stopping()));
             match received.and_then(|received| received.map(&decode).transpose()) {
                 Ok(request) => Some((Ok(request?), (Some(requests), decode))),
                 Err(status) => Some((Err(status), (None, decode))),
@@ -222,11 +226,13 @@ impl Requests {
 }
 
 fn truncated() -> Status {
-    Status::new(Code::InvalidArgument, "the stream ended in the middle of a message").because("MALFORMED_MESSAGE")
+    Status::new(Code::InvalidArgument, "the stream ended in the middle of a message")
+        .because("MALFORMED_MESSAGE")
 }
 
 fn slow() -> Status {
-    Status::new(Code::DeadlineExceeded, "the rest of a message did not arrive in time").because("MESSAGE_TOO_SLOW")
+    Status::new(Code::DeadlineExceeded, "the rest of a message did not arrive in time")
+        .because("MESSAGE_TOO_SLOW")
 }
 
 fn gone(error: &h2::Error) -> Status {
@@ -254,8 +260,12 @@ impl Responses {
     /// Sends one response that is encoded already, prefix included, in pieces.
     /// # Errors
     /// As [`send`](Self::send).
-    pub(super) async fn send_encoded(&mut self, pieces: impl IntoIterator<Item = Bytes>) -> Result<(), Status> {
+    pub(super) async fn send_encoded(
+        &mut self,
+        pieces: impl IntoIterator<Item = Bytes>,
+    ) -> Result<(), Status> {
         self.stream.begin()?;
+        self.stream.inside.set(true);
         for mut piece in pieces {
             while piece.has_remaining() {
                 let room = self.room(piece.len()).await?;
@@ -263,6 +273,7 @@ impl Responses {
                 self.stream.send_data(part)?;
             }
         }
+        self.stream.inside.set(false);
         Ok(())
     }
 
@@ -291,7 +302,11 @@ impl Responses {
 }
 
 /// The sending half of a call's HTTP/2 stream, shared by the service and by what watches for its cancellation.
-pub(super) struct ResponseStream(RefCell<Stage>);
+pub(super) struct ResponseStream {
+    stage: RefCell<Stage>,
+    /// Whether a message was begun and not sent to its end.
+    inside: Cell<bool>,
+}
 
 enum Stage {
     Head(h2::server::SendResponse<Bytes>),
@@ -301,12 +316,12 @@ enum Stage {
 
 impl ResponseStream {
     pub(super) fn new(respond: h2::server::SendResponse<Bytes>) -> Rc<Self> {
-        Rc::new(Self(RefCell::new(Stage::Head(respond))))
+        Rc::new(Self { stage: RefCell::new(Stage::Head(respond)), inside: Cell::new(false) })
     }
 
     /// Sends the response's head, if it was not sent yet.
     fn begin(&self) -> Result<(), Status> {
-        let mut stage = self.0.borrow_mut();
+        let mut stage = self.stage.borrow_mut();
         if let Stage::Head(respond) = &mut *stage {
             let body = respond.send_response(head(), false).map_err(|error| gone(&error))?;
             *stage = Stage::Body(body);
@@ -315,7 +330,7 @@ impl ResponseStream {
     }
 
     fn with_body<T>(&self, act: impl FnOnce(&mut h2::SendStream<Bytes>) -> T) -> Result<T, Status> {
-        match &mut *self.0.borrow_mut() {
+        match &mut *self.stage.borrow_mut() {
             Stage::Body(body) => Ok(act(body)),
             Stage::Head(_) | Stage::Over => Err(Status::new(Code::Cancelled, "the call is over")),
         }
@@ -344,7 +359,7 @@ impl ResponseStream {
 
     /// Ready when the client has cancelled the call or the connection is gone.
     pub(super) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let reset = match &mut *self.0.borrow_mut() {
+        let reset = match &mut *self.stage.borrow_mut() {
             Stage::Head(respond) => respond.poll_reset(cx),
             Stage::Body(body) => body.poll_reset(cx),
             Stage::Over => return Poll::Ready(()),
@@ -352,9 +367,10 @@ impl ResponseStream {
         reset.map(|_| ())
     }
 
-    /// Ends the call.
+    /// Ends the call. In the middle of a message no status can follow: the stream is reset, with the reason that clients
+    /// turn into the same code, and what waits for the client's window is given up.
     pub(super) fn finish(&self, outcome: Result<(), Status>) {
-        let stage = std::mem::replace(&mut *self.0.borrow_mut(), Stage::Over);
+        let stage = std::mem::replace(&mut *self.stage.borrow_mut(), Stage::Over);
         // An error here says that the client is gone: nobody is left to be told.
         let _ = match (stage, outcome) {
             (Stage::Head(mut respond), Err(status)) => {
@@ -365,6 +381,13 @@ impl ResponseStream {
             (Stage::Head(mut respond), Ok(())) => {
                 respond.send_response(head(), false).and_then(|mut body| body.send_trailers(trailers(None)))
             }
+            (Stage::Body(mut body), Err(status)) if self.inside.get() => {
+                body.send_reset(match status.code {
+                    Code::ResourceExhausted => h2::Reason::ENHANCE_YOUR_CALM,
+                    _ => h2::Reason::CANCEL,
+                });
+                Ok(())
+            }
             (Stage::Body(mut body), outcome) => body.send_trailers(trailers(outcome.err().as_ref())),
             (Stage::Over, _) => Ok(()),
         };
@@ -372,7 +395,7 @@ impl ResponseStream {
 
     /// Answers something that is not a gRPC call with an HTTP status and nothing else.
     pub(super) fn refuse(&self, status: http::StatusCode) {
-        if let Stage::Head(mut respond) = std::mem::replace(&mut *self.0.borrow_mut(), Stage::Over) {
+        if let Stage::Head(mut respond) = std::mem::replace(&mut *self.stage.borrow_mut(), Stage::Over) {
             let mut response = Response::new(());
             *response.status_mut() = status;
             let _ = respond.send_response(response, true);

@@ -89,7 +89,10 @@ impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<
                 self.send_records().await?;
             }
         }
-        Err(self.last_failure.take().map_or_else(|| Status::new(Code::Internal, "nothing to read"), Status::from))
+        Err(self
+            .last_failure
+            .take()
+            .map_or_else(|| Status::new(Code::Internal, "nothing to read"), Status::from))
     }
 
     fn has_credit(&self) -> bool {
@@ -101,7 +104,10 @@ impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<
             None => self.half_closed = true,
             Some(Some(Request::Credit(grant))) => {
                 let Some(credit) = &mut self.manner.credit else {
-                    return Err(Status::invalid("credit", "the stream has no credit window: set `start.credit_bytes`"));
+                    return Err(Status::invalid(
+                        "credit",
+                        "the stream has no credit window: set `start.credit_bytes`",
+                    ));
                 };
                 if grant.bytes <= 0 {
                     let text = format!("is {}; must be positive", grant.bytes);
@@ -109,7 +115,9 @@ impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<
                 }
                 *credit = credit.saturating_add(grant.bytes);
             }
-            Some(Some(Request::Start(_))) => return Err(Status::invalid("start", "only the first request may have it")),
+            Some(Some(Request::Start(_))) => {
+                return Err(Status::invalid("start", "only the first request may have it"));
+            }
             Some(None) => return Err(Status::invalid("request", "must be `credit`")),
         }
         Ok(())

@@ -21,15 +21,20 @@ pub(super) fn message_len(prefix: [u8; PREFIX], limit: usize) -> Result<usize, S
             .because("COMPRESSION_NOT_SUPPORTED"));
         }
         _ => {
-            return Err(Status::new(Code::Internal, format!("message prefix begins with {flag}, not with 0 or 1"))
-                .because("MALFORMED_MESSAGE"));
+            return Err(Status::new(
+                Code::Internal,
+                format!("message prefix begins with {flag}, not with 0 or 1"),
+            )
+            .because("MALFORMED_MESSAGE"));
         }
     }
     let len = u32::from_be_bytes(len) as usize;
     if len > limit {
         return Err(Status::new(
             Code::ResourceExhausted,
-            format!("a message of {len} bytes is larger than the {limit} that are accepted: send smaller ones"),
+            format!(
+                "a message of {len} bytes is larger than the {limit} that are accepted: send smaller ones"
+            ),
         )
         .because("MESSAGE_TOO_LARGE"));
     }
@@ -56,6 +61,9 @@ mod tests {
         assert_eq!(message_len(prefix(701), 700).map_err(|s| s.code), Err(Code::ResourceExhausted));
         assert_eq!(message_len([1, 0, 0, 0, 0], 700).map_err(|s| s.code), Err(Code::Unimplemented));
         assert_eq!(message_len([7, 0, 0, 0, 0], 700).map_err(|s| s.code), Err(Code::Internal));
-        assert_eq!(message_len([0, 255, 255, 255, 255], 700).map_err(|s| s.code), Err(Code::ResourceExhausted));
+        assert_eq!(
+            message_len([0, 255, 255, 255, 255], 700).map_err(|s| s.code),
+            Err(Code::ResourceExhausted)
+        );
     }
 }

@@ -12,8 +12,8 @@
 //! | `topics`, `cluster`, `health`, `reflection` | the rest |
 //! | `backend` | what the services need of the broker |
 
-pub mod backend;
 mod assignment;
+pub mod backend;
 mod batches;
 mod call;
 mod cluster;

@@ -103,7 +103,9 @@ impl<B: Backend> Producer<'_, B> {
         let options = match (self.options, &request.options) {
             (None, given) => *self.options.insert(options(given.as_ref())?),
             (Some(options), None) => options,
-            (Some(_), Some(_)) => return Err(Status::invalid("options", "only the first request may have them")),
+            (Some(_), Some(_)) => {
+                return Err(Status::invalid("options", "only the first request may have them"));
+            }
         };
         for (index, batch) in request.batches().enumerate() {
             let batch = batch.map_err(|error| malformed(&path, error))?;
@@ -141,7 +143,7 @@ impl<B: Backend> Producer<'_, B> {
             Ok(parts) => {
                 let appended = append_parts(self.backend, batch.topic, parts, options);
                 Box::pin(async move {
-                    let partitions = appended.await.into_iter().map(|(part, outcome)| result(part, outcome)).collect();
+                    let partitions = appended.await.into_iter().map(result).collect();
                     drop(held);
                     v1::ProduceResult { id, error: None, partitions }
                 })
@@ -184,36 +186,42 @@ async fn partition_count(backend: &impl Backend, topic: &str) -> Result<i32, Err
     }
 }
 
+/// What became of one part.
+struct Appended {
+    partition: i32,
+    indexes: Vec<u32>,
+    outcome: Result<Produced, Error>,
+}
+
 /// What became of each part. The parts' appends begin, in order, when this is first polled.
 fn append_parts<B: Backend>(
     backend: &B,
     topic: &str,
     parts: Vec<Part>,
     options: Options,
-) -> impl Future<Output = Vec<((i32, Vec<u32>), Result<Produced, Error>)>> + use<B> {
+) -> impl Future<Output = Vec<Appended>> + use<B> {
     let appends: Vec<_> = parts
         .into_iter()
         .map(|Part { partition, batch, indexes }| {
             let appended = backend.produce(topic, partition, batch, options.acks, options.timeout);
-            async move { ((partition, indexes), appended.await) }
+            async move { Appended { partition, indexes, outcome: appended.await } }
         })
         .collect();
     join_all(appends)
 }
 
-fn result(
-    (partition, record_indexes): (i32, Vec<u32>),
-    outcome: Result<Produced, Error>,
-) -> v1::PartitionResult {
-    let mut result = v1::PartitionResult { partition, record_indexes, ..Default::default() };
-    match outcome {
-        Ok(produced) => {
-            result.base_offset = produced.base_offset;
-            result.log_append_time_ms = produced.log_append_time;
-        }
-        Err(error) => result.error = Some(error.in_stream()),
+fn result(Appended { partition, indexes, outcome }: Appended) -> v1::PartitionResult {
+    let (produced, error) = match outcome {
+        Ok(produced) => (Some(produced), None),
+        Err(error) => (None, Some(error.in_stream())),
+    };
+    v1::PartitionResult {
+        partition,
+        error,
+        base_offset: produced.and_then(|produced| produced.base_offset),
+        log_append_time_ms: produced.and_then(|produced| produced.log_append_time),
+        record_indexes: indexes,
     }
-    result
 }
 
 /// Appends a few records.
@@ -225,7 +233,8 @@ pub(super) async fn publish<B: Backend>(backend: &B, mut call: Call) -> Result<(
     if request.topic.is_empty() {
         return Err(Status::invalid("topic", "must not be empty"));
     }
-    let options = Options { acks: acks("acks", request.acks)?, timeout: timeout("timeout_ms", request.timeout_ms)? };
+    let options =
+        Options { acks: acks("acks", request.acks)?, timeout: timeout("timeout_ms", request.timeout_ms)? };
     let PublishRequest { topic, partition, records, .. } = request;
     let partitioner = Partitioner::new(backend.random());
     let batch = ProduceBatch { id: 0, topic, partition, records };
@@ -235,10 +244,11 @@ pub(super) async fn publish<B: Backend>(backend: &B, mut call: Call) -> Result<(
         SplitError::Refused(error) => error.into(),
     })?;
     let mut partitions = Vec::with_capacity(parts.len());
-    for (part, outcome) in append_parts(backend, topic, parts, options).await {
-        let partition = part.0;
-        let outcome = outcome.map_err(|error| Status::from(error.with("partition", partition)))?;
-        partitions.push(result(part, Ok(outcome)));
+    for appended in append_parts(backend, topic, parts, options).await {
+        if let Err(error) = appended.outcome {
+            return Err(error.with("partition", appended.partition).into());
+        }
+        partitions.push(result(appended));
     }
     call.responses.send(&v1::PublishResponse { partitions }).await
 }
@@ -260,12 +270,15 @@ fn acks(field: &str, number: i32) -> Result<Acks, Status> {
         Ok(v1::Acks::Unspecified | v1::Acks::All) => Ok(Acks::All),
         Ok(v1::Acks::Leader) => Ok(Acks::Leader),
         Ok(v1::Acks::None) => Ok(Acks::None),
-        Err(_) => Err(Status::invalid(field, format!("is {number}; there are ACKS_NONE, ACKS_LEADER and ACKS_ALL"))),
+        Err(_) => {
+            Err(Status::invalid(field, format!("is {number}; there are ACKS_NONE, ACKS_LEADER and ACKS_ALL")))
+        }
     }
 }
 
 fn timeout(field: &str, given: Option<i32>) -> Result<Duration, Status> {
     let Some(given) = given else { return Ok(DEFAULT_TIMEOUT) };
-    let millis = u64::try_from(given).map_err(|_| Status::invalid(field, format!("is {given}; must not be negative")))?;
+    let millis = u64::try_from(given)
+        .map_err(|_| Status::invalid(field, format!("is {given}; must not be negative")))?;
     Ok(Duration::from_millis(millis))
 }

@@ -77,7 +77,8 @@ impl Reading {
         let mut scratch = Vec::new(); // stays empty: what is read here is not compressed
         let from = part.next_offset;
         let batch = self.inflated.as_ref().map_or(&self.rest, |(plain, _)| plain);
-        let records = records(batch, &mut scratch, &Caps::default()).map_err(|error| damaged(part, &error))?;
+        let records =
+            records(batch, &mut scratch, &Caps::default()).map_err(|error| damaged(part, &error))?;
         let mut size: usize = response.iter().map(SetWriter::size).sum();
         let head = self.set_head(header, part);
         for record in records {
@@ -246,7 +247,8 @@ mod tests {
     #[test]
     fn compressed_batches_are_inflated_once() {
         for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
-            let batches = [batch(0, &[&[1; 3000], b"b"], codec, false), batch(2, &[b"c"], Codec::None, false)];
+            let batches =
+                [batch(0, &[&[1; 3000], b"b"], codec, false), batch(2, &[b"c"], Codec::None, false)];
             let mut reading = Reading::new(Fetched { batches: batches.concat().into(), high_watermark: 3 });
             let (mut part, mut sets) = (part(1), Vec::new());
             let progress = reading.fill(&mut part, &mut sets, 1 << 20).expect("fine");
@@ -268,7 +270,10 @@ mod tests {
         let mut reading = Reading::new(Fetched { batches: batches.freeze(), high_watermark: 1 });
         let budget = Budget::new(1 << 30);
         let reserved = budget.try_reserve(1 << 20).expect("room");
-        assert_eq!(reading.inflate(&part(0), &budget, reserved).map_err(|error| error.code), Err(ErrorCode::CorruptMessage));
+        assert_eq!(
+            reading.inflate(&part(0), &budget, reserved).map_err(|error| error.code),
+            Err(ErrorCode::CorruptMessage)
+        );
         let mut reading = Reading::new(Fetched { batches: Bytes::from_static(&[0; 61]), high_watermark: 1 });
         let outcome = reading.fill(&mut part(0), &mut Vec::new(), 100);
         assert_eq!(outcome.map_err(|error| error.code), Err(ErrorCode::CorruptMessage));

@@ -7,8 +7,8 @@ use millrace_proto::grpc::DESCRIPTOR_SET;
 use millrace_proto::grpc::grpc::reflection::v1::server_reflection_request::MessageRequest;
 use millrace_proto::grpc::grpc::reflection::v1::server_reflection_response::MessageResponse;
 use millrace_proto::grpc::grpc::reflection::v1::{
-    ErrorResponse, ExtensionNumberResponse, FileDescriptorResponse, ListServiceResponse, ServerReflectionRequest,
-    ServerReflectionResponse, ServiceResponse,
+    ErrorResponse, ExtensionNumberResponse, FileDescriptorResponse, ListServiceResponse,
+    ServerReflectionRequest, ServerReflectionResponse, ServiceResponse,
 };
 use prost::Message;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet};
@@ -149,7 +149,8 @@ impl Reflection {
             }
             next += 1;
         }
-        let file_descriptor_proto = found.into_iter().map(|index| self.files[index].encoded.clone()).collect();
+        let file_descriptor_proto =
+            found.into_iter().map(|index| self.files[index].encoded.clone()).collect();
         Ok(MessageResponse::FileDescriptorResponse(FileDescriptorResponse { file_descriptor_proto }))
     }
 }
@@ -175,7 +176,8 @@ mod tests {
 
     #[test]
     fn lists_every_service() {
-        let MessageResponse::ListServicesResponse(list) = ask(MessageRequest::ListServices(String::new())) else {
+        let MessageResponse::ListServicesResponse(list) = ask(MessageRequest::ListServices(String::new()))
+        else {
             panic!("not a list")
         };
         let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
@@ -194,7 +196,8 @@ mod tests {
 
     #[test]
     fn finds_files_with_their_imports() {
-        let symbols = ["millrace.v1.Log", "millrace.v1.Log.Produce", "millrace.v1.Record", "millrace.v1.Record.key"];
+        let symbols =
+            ["millrace.v1.Log", "millrace.v1.Log.Produce", "millrace.v1.Record", "millrace.v1.Record.key"];
         for symbol in symbols {
             let MessageResponse::FileDescriptorResponse(files) =
                 ask(MessageRequest::FileContainingSymbol(symbol.into()))

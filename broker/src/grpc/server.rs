@@ -75,7 +75,13 @@ impl<B: Backend> Server<B> {
     /// A server for `backend`. Request messages are held against `inbound`, the core's budget for requests.
     pub fn new(backend: B, limits: Limits, inbound: Budget) -> Self {
         let [outbound, inflated] = [limits.consume_bytes, limits.inflated_bytes].map(Budget::new);
-        Self(Rc::new(Inner { services: Services::new(backend, &limits), limits, inbound, outbound, inflated }))
+        Self(Rc::new(Inner {
+            services: Services::new(backend, &limits),
+            limits,
+            inbound,
+            outbound,
+            inflated,
+        }))
     }
 
     /// What the health service says.
@@ -179,21 +185,19 @@ impl<I: Io> Connection<I> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Request, Respond)>, ConnectionError>> {
-        match &mut self.last_call {
-            None if self.stop.poll_unpin(cx).is_ready() => {
-                self.http2.graceful_shutdown();
-                let mut last_call = Box::pin(self.io.sleep(self.shutdown_patience));
-                // Nothing else polls it: this leaves our waker with it.
-                let _ = last_call.as_mut().poll(cx);
-                self.last_call = Some(last_call);
-            }
-            None => {}
-            Some(last_call) => {
-                if last_call.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Ok(None));
-                }
-            }
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<(Request, Respond)>, ConnectionError>> {
+        if self.last_call.as_mut().is_some_and(|time| time.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Ok(None));
+        }
+        if self.last_call.is_none() && self.stop.poll_unpin(cx).is_ready() {
+            self.http2.graceful_shutdown();
+            let mut last_call = Box::pin(self.io.sleep(self.shutdown_patience));
+            // It has only just begun: this leaves our waker with it.
+            let _ = last_call.as_mut().poll(cx);
+            self.last_call = Some(last_call);
         }
         if let Err(error) = self.keep_alive(cx) {
             return Poll::Ready(Err(error));
@@ -217,7 +221,7 @@ impl<I: Io> Connection<I> {
                 }
                 _ => {
                     self.pinged = None;
-                    heard.max(self.io.now()) + self.ping_after
+                    heard + self.ping_after
                 }
             };
             self.alarm = Box::pin(self.io.sleep_until(next));
@@ -279,7 +283,8 @@ fn too_late() -> Status {
 fn is_grpc(headers: &HeaderMap) -> bool {
     let content_type = headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let Some(rest) = content_type.strip_prefix(b"application/grpc") else { return false };
-    matches!(rest, [] | [b';', ..]) || rest.strip_prefix(b"+proto").is_some_and(|r| matches!(r, [] | [b';', ..]))
+    matches!(rest, [] | [b';', ..])
+        || rest.strip_prefix(b"+proto").is_some_and(|r| matches!(r, [] | [b';', ..]))
 }
 
 /// The call's timeout.
@@ -293,8 +298,11 @@ fn check(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     }
     let Some(timeout) = headers.get("grpc-timeout") else { return Ok(None) };
     parse_timeout(timeout.as_bytes()).map(Some).ok_or_else(|| {
-        Status::new(Code::InvalidArgument, format!("grpc-timeout {timeout:?} is not 1 to 8 digits and a unit"))
-            .because("INVALID_TIMEOUT")
+        Status::new(
+            Code::InvalidArgument,
+            format!("grpc-timeout {timeout:?} is not 1 to 8 digits and a unit"),
+        )
+        .because("INVALID_TIMEOUT")
     })
 }
 
@@ -336,7 +344,13 @@ mod tests {
             headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(text));
             super::is_grpc(&headers)
         };
-        assert!(is_grpc("application/grpc") && is_grpc("application/grpc+proto") && is_grpc("application/grpc;x=y"));
-        assert!(!is_grpc("application/grpc-web") && !is_grpc("application/grpc+json") && !is_grpc("text/html"));
+        assert!(
+            is_grpc("application/grpc")
+                && is_grpc("application/grpc+proto")
+                && is_grpc("application/grpc;x=y")
+        );
+        assert!(
+            !is_grpc("application/grpc-web") && !is_grpc("application/grpc+json") && !is_grpc("text/html")
+        );
     }
 }

@@ -44,19 +44,27 @@ impl<B: Backend> Services<B> {
             "/millrace.v1.Log/Produce" => produce::produce(backend, limits, call).await,
             "/millrace.v1.Log/Publish" => produce::publish(backend, call).await,
             "/millrace.v1.Log/Consume" => consume::consume(backend, limits, call).await,
-            "/millrace.v1.Topics/Create" => call.unary(async |request| topics::create(backend, request).await).await,
-            "/millrace.v1.Topics/Delete" => call.unary(async |request| topics::delete(backend, request).await).await,
+            "/millrace.v1.Topics/Create" => {
+                call.unary(async |request| topics::create(backend, request).await).await
+            }
+            "/millrace.v1.Topics/Delete" => {
+                call.unary(async |request| topics::delete(backend, request).await).await
+            }
             "/millrace.v1.Topics/List" => call.unary(async |request| topics::list(backend, request)).await,
             "/millrace.v1.Topics/Describe" => {
                 call.unary(async |request| topics::describe(backend, request).await).await
             }
-            "/millrace.v1.Cluster/Describe" => call.unary(async |request| Ok(cluster::describe(backend, request))).await,
+            "/millrace.v1.Cluster/Describe" => {
+                call.unary(async |request| Ok(cluster::describe(backend, request))).await
+            }
             "/grpc.health.v1.Health/Check" => call.unary(async |request| health.check(request)).await,
             "/grpc.health.v1.Health/List" => call.unary(async |request| Ok(health.list(request))).await,
             "/grpc.health.v1.Health/Watch" => health.watch(call).await,
             // v1alpha has the same messages under another package name; older tools ask for it.
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-            | "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" => reflection.serve(call).await,
+            | "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" => {
+                reflection.serve(call).await
+            }
             path => Err(unknown(path)),
         }
     }

@@ -250,8 +250,11 @@ fn table(error: ErrorCode) -> (Code, bool) {
 
 /// A message that could not be decoded.
 pub(super) fn malformed(method: &str, error: impl std::fmt::Display) -> Status {
-    Status::new(Code::InvalidArgument, format!("the request of {method} is not the protobuf message it should be: {error}"))
-        .because("MALFORMED_MESSAGE")
+    Status::new(
+        Code::InvalidArgument,
+        format!("the request of {method} is not the protobuf message it should be: {error}"),
+    )
+    .because("MALFORMED_MESSAGE")
 }
 
 #[cfg(test)]

@@ -74,7 +74,10 @@ pub(super) fn list(
         Ok(size) => size.min(LARGEST_PAGE),
         Err(_) => {
             let size = request.page_size;
-            return Err(Status::invalid("page_size", format!("is {size}; give 0 for the default, or a size")));
+            return Err(Status::invalid(
+                "page_size",
+                format!("is {size}; give 0 for the default, or a size"),
+            ));
         }
     };
     // The token is the last name of the page before it; one more than the page tells whether there is another.
@@ -134,7 +137,8 @@ fn unknown(topic: &TopicRef) -> Status {
             Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name:?}")).into()
         }
         TopicRef::Id(id) => {
-            Error::new(ErrorCode::UnknownTopicId, format!("there is no topic with id {}", encode_uuid(*id))).into()
+            Error::new(ErrorCode::UnknownTopicId, format!("there is no topic with id {}", encode_uuid(*id)))
+                .into()
         }
     }
 }

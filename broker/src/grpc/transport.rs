@@ -57,7 +57,11 @@ impl<I: Io> Drop for Transport<I> {
 impl<I: Io> Unpin for Transport<I> {}
 
 impl<I: Io> AsyncRead for Transport<I> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let room = into.remaining().min(READ_CHUNK);
         if room == 0 {

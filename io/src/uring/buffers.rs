@@ -99,9 +99,7 @@ impl Buffers {
         assert!(id < BUFFERS && len <= BUFFER_BYTES);
         // SAFETY: inside the allocation, initialised (zeroed at first), and not written by the kernel until it is lent
         // again, which needs `&mut self`.
-        unsafe {
-            std::slice::from_raw_parts(self.memory.as_ptr().add(usize::from(id) * BUFFER_BYTES), len)
-        }
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(usize::from(id) * BUFFER_BYTES), len) }
     }
 }
 

@@ -64,8 +64,7 @@ impl Pipes {
             return Some(pipe);
         }
         let (output, input) = nix::unistd::pipe2(OFlag::O_CLOEXEC).ok()?;
-        let large =
-            self.large < self.limit && fcntl(&input, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES)).is_ok();
+        let large = self.large < self.limit && fcntl(&input, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES)).is_ok();
         self.large += usize::from(large);
         let room = fcntl(&input, FcntlArg::F_GETPIPE_SZ).ok().filter(|&room| room > 0)?;
         Some(Pipe { output, input, room: room as u32, large })
@@ -129,9 +128,8 @@ fn cachestat(fd: RawFd, offset: u64, len: u64) -> Result<Stat> {
     let range = Range { offset, len };
     let mut stat = Stat::default();
     // SAFETY: the kernel reads a `Range` and writes a `Stat`, both live locals of the layout it documents.
-    let result = unsafe {
-        libc::syscall(SYS_CACHESTAT, fd, &raw const range, &raw mut stat, 0 as libc::c_uint)
-    };
+    let result =
+        unsafe { libc::syscall(SYS_CACHESTAT, fd, &raw const range, &raw mut stat, 0 as libc::c_uint) };
     if result == 0 { Ok(stat) } else { Err(Error::last_os_error()) }
 }
 

@@ -13,7 +13,9 @@ use std::future::Future;
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 /// Looks that find nothing before the driver goes to sleep. A look costs a few loads and no system call.
@@ -21,8 +23,6 @@ const IDLE_LOOKS: u32 = 2;
 
 /// The longest sleep. Not needed, except that it bounds the harm should glommio ever sleep while the driver is ready.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
-
-type BellRead = Pin<Box<dyn Future<Output = glommio::Result<(), ()>>>>;
 
 /// The driver of one core. Runs until it is dropped.
 pub(super) struct Driver {
@@ -85,12 +85,12 @@ impl Driver {
 
     /// Looks at the read of the bell, starting one if there is none. Its completion empties the bell.
     fn bell_rang(&mut self, cx: &mut Context<'_>) -> bool {
-        let bell = &self.bell;
-        let read = self.read.get_or_insert_with(|| {
-            let bell = bell.clone();
-            Box::pin(async move { bell.read_at(0, size_of::<u64>()).await.map(drop) })
-        });
-        match read.as_mut().poll(cx) {
+        let read = match &mut self.read {
+            Some(read) if !read.woken.done.load(Ordering::Relaxed) => return false,
+            Some(read) => read,
+            none => none.insert(BellRead::new(self.bell.clone(), cx.waker().clone())),
+        };
+        match read.poll() {
             Poll::Pending => false,
             Poll::Ready(result) => {
                 self.read = None;
@@ -100,6 +100,38 @@ impl Driver {
                 true
             }
         }
+    }
+}
+
+/// A read of the bell on glommio's ring.
+struct BellRead {
+    future: Pin<Box<dyn Future<Output = glommio::Result<(), ()>>>>,
+    woken: Arc<Woken>,
+}
+
+/// Wakes the driver and remembers it. Glommio keeps a waker for every poll of a read, so it is polled only when it was
+/// started and when it is done, not at every sleep.
+struct Woken {
+    done: AtomicBool,
+    driver: Waker,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.done.store(true, Ordering::Relaxed);
+        self.driver.wake_by_ref();
+    }
+}
+
+impl BellRead {
+    fn new(bell: Rc<BufferedFile>, driver: Waker) -> Self {
+        let future = Box::pin(async move { bell.read_at(0, size_of::<u64>()).await.map(drop) });
+        Self { future, woken: Arc::new(Woken { done: AtomicBool::new(false), driver }) }
+    }
+
+    fn poll(&mut self) -> Poll<glommio::Result<(), ()>> {
+        let waker = Waker::from(self.woken.clone());
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 }
 

@@ -148,7 +148,8 @@ pub(super) async fn allocate(core: &Rc<Core>, file: &File, offset: u64, len: u64
 /// Cuts a file.
 pub(super) async fn truncate(core: &Core, file: &File, len: u64) -> Result<()> {
     let file = file.clone();
-    let len = i64::try_from(len).map_err(|_| Error::new(ErrorKind::InvalidInput, "a file cannot be that long"))?;
+    let len =
+        i64::try_from(len).map_err(|_| Error::new(ErrorKind::InvalidInput, "a file cannot be that long"))?;
     core.helper.run(move || Ok(nix::unistd::ftruncate(&file.0, len)?)).await
 }
 
@@ -199,7 +200,8 @@ pub(super) async fn remove_file(core: &Rc<Core>, path: &Path) -> Result<()> {
 /// Takes the lock, or says `WouldBlock`.
 pub(super) async fn lock(core: &Core, path: &Path) -> Result<Lock> {
     on_path(core, path, |path| {
-        let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file =
+            std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         // A lock belongs to this open of the file, so it excludes a second one in this process as well.
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(flock) => Ok(Lock { _flock: flock }),
@@ -226,4 +228,3 @@ fn c_path(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::new(ErrorKind::InvalidInput, "a path cannot hold a zero byte"))
 }
-

@@ -197,7 +197,9 @@ async fn stop(core: &Rc<Core>) {
     let deadline = Instant::now() + LAST_COMPLETIONS;
     while core.ring.borrow().in_flight() > 0 {
         if Instant::now() > deadline {
-            tracing::warn!("the kernel still works on operations that were cancelled; their memory is given up");
+            tracing::warn!(
+                "the kernel still works on operations that were cancelled; their memory is given up"
+            );
             return;
         }
         time::sleep(core, Duration::from_micros(200)).await;

@@ -55,7 +55,8 @@ fn raise(resource: Resource) -> u64 {
 }
 
 fn check_open_files(limit: u64, warnings: &mut Vec<String>) -> Result<(), StartError> {
-    let remedy = "raise it (LimitNOFILE= in the systemd unit, --ulimit nofile= for a container, ulimit -n in a shell)";
+    let remedy =
+        "raise it (LimitNOFILE= in the systemd unit, --ulimit nofile= for a container, ulimit -n in a shell)";
     if limit < FEWEST_FILES {
         return Err(StartError::Limit(format!(
             "the limit on open files is {limit}, at least {FEWEST_FILES} are needed; {remedy}"
@@ -70,8 +71,7 @@ fn check_open_files(limit: u64, warnings: &mut Vec<String>) -> Result<(), StartE
 }
 
 fn check_locked_memory(limit: u64, shards: usize, warnings: &mut Vec<String>) -> Result<(), StartError> {
-    let remedy =
-        "raise it (LimitMEMLOCK= in the systemd unit, --ulimit memlock= for a container, ulimit -l in a shell)";
+    let remedy = "raise it (LimitMEMLOCK= in the systemd unit, --ulimit memlock= for a container, ulimit -l in a shell)";
     if limit < LOCKED_PER_CORE {
         return Err(StartError::Limit(format!(
             "the limit on locked memory is {} KiB, at least {} KiB are needed; {remedy}",
@@ -186,9 +186,12 @@ mod tests {
 
     #[test]
     fn every_refusal_names_a_remedy() {
-        for (errno, word) in
-            [(libc::ENOSYS, "seccomp"), (libc::EPERM, "io_uring"), (libc::EINVAL, "6.1"), (libc::ENOMEM, "ulimit")]
-        {
+        for (errno, word) in [
+            (libc::ENOSYS, "seccomp"),
+            (libc::EPERM, "io_uring"),
+            (libc::EINVAL, "6.1"),
+            (libc::ENOMEM, "ulimit"),
+        ] {
             let message = refused(&io::Error::from_raw_os_error(errno)).to_string();
             assert!(message.contains(word), "{message}");
         }

@@ -44,6 +44,7 @@ impl Key {
 }
 
 /// Memory that an operation uses.
+#[expect(dead_code, reason = "paths are only kept, never looked at again")]
 pub(super) enum Keep {
     Nothing,
     Buffer(BytesMut),
@@ -53,6 +54,7 @@ pub(super) enum Keep {
 }
 
 /// What keeps the file descriptor of an operation open.
+#[expect(dead_code, reason = "files and sockets are only kept, never looked at again")]
 pub(super) enum Hold {
     Nothing,
     Conn(Rc<Conn>),

@@ -4,8 +4,8 @@ use super::core::Core;
 use super::inlet::{End, Inlet};
 use super::time;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, accept4, bind, connect, getsockname,
-    listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, accept4, bind, connect,
+    getsockname, listen, setsockopt, socket, sockopt,
 };
 use std::cell::RefCell;
 use std::io::{Error, Result};

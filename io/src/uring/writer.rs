@@ -134,15 +134,14 @@ impl crate::Writer for Writer {
         }
         while len > 0 {
             let hot = cold::resident_prefix(file, offset, len);
-            if hot > 0 {
+            let sent = if hot > 0 {
                 self.send_hot(file, offset, hot).await?;
                 time::yield_now().await;
-            }
-            (offset, len) = (offset + hot, len - hot);
-            if len > 0 {
-                let cold = cold::send(self, file, offset, len, more).await?;
-                (offset, len) = (offset + cold, len - cold);
-            }
+                hot
+            } else {
+                cold::send(self, file, offset, len, more).await?
+            };
+            (offset, len) = (offset + sent, len - sent);
         }
         Ok(())
     }

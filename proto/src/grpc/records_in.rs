@@ -18,7 +18,7 @@ pub enum Malformed {
     #[error("it ends in the middle of a field")]
     CutShort,
     /// A tag or number is no varint.
-    #[error("a number is longer than 10 bytes")]
+    #[error("a number is longer than it may be")]
     Varint,
     /// A field has a wire type that it cannot have.
     #[error("field {0} has the wrong wire type")]
@@ -70,8 +70,8 @@ impl<'a> Fields<'a> {
     }
 
     fn read(&mut self) -> Result<(u32, Value<'a>), Malformed> {
-        let key = self.varint()?;
-        let tag = u32::try_from(key >> 3).map_err(|_| Malformed::Varint)?;
+        let key = u32::try_from(self.varint()?).map_err(|_| Malformed::Varint)?;
+        let tag = key >> 3;
         let value = match key & 7 {
             _ if tag == 0 => return Err(Malformed::WireType(tag)),
             0 => Value::Varint(self.varint()?),

@@ -34,7 +34,13 @@ impl<I: Io> Inner<I> {
         let (mut extents, mut at, mut budget) = (Vec::new(), offset, max_bytes);
         while at < upto && (budget > 0 || (at_least_one && extents.is_empty())) {
             let force = at_least_one && extents.is_empty();
-            let Some(extent) = self.read_segment(at, upto, budget, force).await? else { break };
+            let extent = match self.read_segment(at, upto, budget, force).await {
+                Ok(Some(extent)) => extent,
+                Ok(None) => break,
+                // What was found so far is an answer; whoever reads on meets the error.
+                Err(_) if !extents.is_empty() => break,
+                Err(e) => return Err(e),
+            };
             budget = budget.saturating_sub(extent.len);
             // A segment that was not read to its end was cut by the budget.
             let exhausted = self.next_base(extent.end_offset - 1).is_some_and(|next| next <= extent.end_offset);
@@ -88,7 +94,13 @@ impl<I: Io> Inner<I> {
             }
         };
         if end.position == start.position {
-            return Ok(None);
+            // Either the first batch ends behind `upto`, or there is no batch.
+            let mut walker = self.walker_at(&opened, start.position);
+            let found = walker.look().await.map_err(|e| self.read_error(opened.base, names::LOG, e))?;
+            return match found {
+                Found::Batch(_) => Ok(None),
+                Found::End | Found::Bad(_) => Err(self.found_damage(walker, &opened, at).await),
+            };
         }
         let mut state = self.state.borrow_mut();
         state.remember(Bookmark { segment: opened.base, offset: end.offset, position: end.position });
@@ -130,12 +142,27 @@ impl<I: Io> Inner<I> {
                     return Ok(Boundary { position: walker.position, offset: header.base_offset });
                 }
                 Found::Batch(header) => walker.skip(&header),
-                Found::End | Found::Bad(_) => {
-                    let end = self.next_base(at).unwrap_or_else(|| self.state.borrow().written);
-                    return Err(ReadError::Quarantined(at..end.max(at + 1)));
-                }
+                Found::End | Found::Bad(_) => return Err(self.found_damage(walker, opened, at).await),
             }
         }
+    }
+
+    /// Damage that nobody knew of: finds out how far it goes and remembers it until the log is opened again.
+    async fn found_damage(&self, mut walker: Walker<I>, opened: &Opened<I::File>, at: i64) -> ReadError {
+        let start = walker.position;
+        walker.position += 1;
+        let behind = match walker.find_batch(at).await {
+            Ok(found) => found.map(|header| header.base_offset),
+            Err(e) => return self.read_error(opened.base, names::LOG, e),
+        };
+        let end = behind.or(self.next_base(at)).unwrap_or_else(|| self.state.borrow().written);
+        let offsets = at..end.max(at);
+        let bytes = start..walker.position.max(start);
+        tracing::error!(segment = opened.base, position = start, ?offsets, "damage was found by a read");
+        let mut state = self.state.borrow_mut();
+        state.quarantine.add(Hole { offsets: offsets.clone(), segment: opened.base, bytes });
+        state.quarantine.sort();
+        ReadError::Quarantined(offsets)
     }
 
     /// Where the last batch below `upto` ends, in this segment.

@@ -161,7 +161,9 @@ impl<'a, I: Io> Opening<'a, I> {
     /// Trusts nothing from the checkpoint on, and little below.
     async fn recover(&mut self, listing: &Listing) -> Result<()> {
         let bases = &listing.bases;
-        let first_scanned = bases.partition_point(|base| *base <= self.point.checkpoint).saturating_sub(1);
+        // A checkpoint that equals a segment's base may be from before the roll, when the indexes of the segment before
+        // were not durable yet.
+        let first_scanned = bases.partition_point(|base| *base < self.point.checkpoint).saturating_sub(1);
         self.end = bases.first().copied().unwrap_or(self.point.log_start);
         for (at, &base) in bases.iter().enumerate() {
             let next_base = bases.get(at + 1).copied();

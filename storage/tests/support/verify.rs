@@ -67,6 +67,7 @@ async fn read_all(cx: &Context, found: &Recovery) -> Result<Batches, String> {
                 if !range.clone().all(|o| model.is_damaged(o) || o >= model.durable) {
                     return Err(format!("reading {at}: {range:?} is quarantined and was not damaged"));
                 }
+                log.extend(model.log.range(range.clone()).map(|(base, batch)| (*base, batch.clone())));
                 at = range.end;
                 continue;
             }
@@ -78,7 +79,7 @@ async fn read_all(cx: &Context, found: &Recovery) -> Result<Batches, String> {
         for extent in extents {
             let bytes = cx.log.read_bytes(&extent).await.map_err(|e| e.to_string())?;
             at = take_batches(&cx.model.borrow(), &bytes, at, &mut log)?;
-            if at != extent.end_offset {
+            if at != extent.end_offset && !(extent.base_offset..at.max(extent.end_offset)).any(|o| cx.model.borrow().is_damaged(o)) {
                 return Err(format!("an extent says that it ends at {}, it ends at {at}", extent.end_offset));
             }
         }
@@ -88,6 +89,12 @@ async fn read_all(cx: &Context, found: &Recovery) -> Result<Batches, String> {
 
 fn take_batches(model: &Model, mut bytes: &[u8], mut at: i64, log: &mut Batches) -> Result<i64, String> {
     while !bytes.is_empty() {
+        if let Some((base, batch)) = model.log.range(..=at).next_back().filter(|_| model.is_damaged(at)) {
+            // What a damaged batch says about itself means nothing.
+            log.insert(*base, batch.clone());
+            (at, bytes) = (batch.end, bytes.get(batch.bytes.len()..).unwrap_or_default());
+            continue;
+        }
         let header = Header::parse(bytes).map_err(|e| format!("at {at}: {e}"))?;
         let (batch, rest) = bytes.split_at(header.size().min(bytes.len()));
         let first = log.is_empty() && header.base_offset <= at;
@@ -99,7 +106,6 @@ fn take_batches(model: &Model, mut bytes: &[u8], mut at: i64, log: &mut Batches)
             Some(known) => {
                 log.insert(header.base_offset, known.clone());
             }
-            None if model.is_damaged(header.base_offset) => {}
             None => return Err(format!("the batch at {} was never appended (valid: {})", header.base_offset, verify(batch).is_ok())),
         }
         at = header.next_offset();

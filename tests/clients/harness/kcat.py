@@ -1,4 +1,4 @@
-"""kcat, the command-line client built on librdkafka (Debian 12 ships one that is several years old: a test in itself)."""
+"""kcat, the command-line client on librdkafka. Debian 12 ships one that is several years old: a test in itself."""
 
 import json
 import subprocess

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 #[derive(Clone)]
 pub(super) struct Client<I: Io> {
     send: SendRequest<Bytes>,
+    address: SocketAddr,
     pub(super) io: I,
 }
 
@@ -46,7 +47,12 @@ impl<I: Io> Client<I> {
         io.spawn(async move {
             let _ = connection.await;
         });
-        Self { send, io }
+        Self { send, address, io }
+    }
+
+    /// Another connection to the same server.
+    pub(super) async fn again(&self) -> Self {
+        Self::connect(self.io.clone(), self.address).await
     }
 
     pub(super) async fn open_with(&self, path: &str, headers: &[(&'static str, &str)]) -> Open {
@@ -66,7 +72,11 @@ impl<I: Io> Client<I> {
     }
 
     /// One request, one response.
-    pub(super) async fn unary<R: Message + Default>(&self, path: &str, request: &impl Message) -> Result<R, End> {
+    pub(super) async fn unary<R: Message + Default>(
+        &self,
+        path: &str,
+        request: &impl Message,
+    ) -> Result<R, End> {
         let mut call = self.open(path).await;
         call.say(request);
         call.close();
@@ -115,6 +125,7 @@ impl Open {
                     self.buffer.extend_from_slice(&data);
                 }
                 Some(Err(error)) => {
+                    self.buffer.clear();
                     self.end.get_or_insert(End { code: -1, message: error.to_string(), details: None });
                     return None;
                 }
@@ -163,5 +174,9 @@ impl Open {
 fn end_of(headers: &HeaderMap) -> Option<End> {
     let text = |name| headers.get(name).map(|value| value.to_str().expect("text").to_owned());
     let code = text("grpc-status")?.parse().expect("a number");
-    Some(End { code, message: text("grpc-message").unwrap_or_default(), details: text("grpc-status-details-bin") })
+    Some(End {
+        code,
+        message: text("grpc-message").unwrap_or_default(),
+        details: text("grpc-status-details-bin"),
+    })
 }

@@ -107,7 +107,8 @@ impl<I: Io> Memory<I> {
     fn log<T>(&self, topic: &str, partition: i32, act: impl FnOnce(&mut Log) -> T) -> Result<T, Error> {
         let mut state = self.state.borrow_mut();
         let log = state.topics.get_mut(topic).and_then(|(_, logs)| logs.get_mut(partition as usize));
-        log.map(act).ok_or_else(|| Error::new(ErrorCode::UnknownTopicOrPartition, format!("no {topic}-{partition}")))
+        log.map(act)
+            .ok_or_else(|| Error::new(ErrorCode::UnknownTopicOrPartition, format!("no {topic}-{partition}")))
     }
 
     fn read(&self, part: &FetchPart, left: &mut usize, any: &mut bool) -> Result<Fetched, Error> {
@@ -119,9 +120,11 @@ impl<I: Io> Memory<I> {
                 return Err(Error::from(ErrorCode::OffsetOutOfRange).with("log_start_offset", log.start));
             }
             let mut batches = BytesMut::new();
-            for (_, batch) in log.batches.iter().filter(|(_, batch)| {
-                Header::parse(batch).expect("a batch").next_offset() > part.offset
-            }) {
+            for (_, batch) in log
+                .batches
+                .iter()
+                .filter(|(_, batch)| Header::parse(batch).expect("a batch").next_offset() > part.offset)
+            {
                 if *any && batch.len() > *left {
                     break;
                 }
@@ -167,7 +170,10 @@ impl<I: Io> Backend for Memory<I> {
 
     async fn ensure_topic(&self, topic: &str) -> Result<i32, Error> {
         if !self.state.borrow().auto_create {
-            return Err(Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {topic:?}")));
+            return Err(Error::new(
+                ErrorCode::UnknownTopicOrPartition,
+                format!("there is no topic {topic:?}"),
+            ));
         }
         self.io.sleep(Duration::from_millis(5)).await;
         self.topic(topic, 1);
@@ -241,7 +247,15 @@ impl<I: Io> Backend for Memory<I> {
         }
         let (name, configs) = (topic.name, topic.configs);
         let (partition_count, partitions) = (count, Vec::new());
-        Ok(Topic { name, id: None, internal: false, partition_count, replication_factor: 1, partitions, configs })
+        Ok(Topic {
+            name,
+            id: None,
+            internal: false,
+            partition_count,
+            replication_factor: 1,
+            partitions,
+            configs,
+        })
     }
 
     async fn delete_topic(&self, topic: TopicRef) -> Result<(String, Uuid), Error> {
@@ -269,7 +283,8 @@ impl<I: Io> Backend for Memory<I> {
             TopicRef::Name(wanted) => *name == wanted,
             TopicRef::Id(wanted) => id == wanted,
         })?;
-        let partitions = (0..logs.len() as i32).map(|index| Partition { index, leader: 1, ..Default::default() });
+        let partitions =
+            (0..logs.len() as i32).map(|index| Partition { index, leader: 1, ..Default::default() });
         Some(Topic {
             name: name.clone(),
             id: Some(*id),
@@ -282,7 +297,8 @@ impl<I: Io> Backend for Memory<I> {
     }
 
     fn describe_cluster(&self) -> Cluster {
-        let broker = Broker { id: 1, rack: None, kafka: vec![("h".into(), 9092)], grpc: vec![("h".into(), 9095)] };
+        let broker =
+            Broker { id: 1, rack: None, kafka: vec![("h".into(), 9092)], grpc: vec![("h".into(), 9095)] };
         Cluster { id: "cluster".into(), controller: 1, brokers: vec![broker] }
     }
 }

@@ -20,13 +20,15 @@ fn a_topics_life() {
             ..Default::default()
         };
         let path = "/millrace.v1.Topics/Create";
-        let created: v1::CreateTopicResponse = client.unary(path, &create("b", Some(2))).await.expect("created");
+        let created: v1::CreateTopicResponse =
+            client.unary(path, &create("b", Some(2))).await.expect("created");
         let topic = created.topic.expect("a topic");
         assert_eq!((topic.partition_count, topic.topic_id.len()), (2, 22));
         for name in ["a", "c"] {
             client.unary::<v1::CreateTopicResponse>(path, &create(name, None)).await.expect("created");
         }
-        let refused = async |request| client.unary::<v1::CreateTopicResponse>(path, &request).await.unwrap_err();
+        let refused =
+            async |request| client.unary::<v1::CreateTopicResponse>(path, &request).await.unwrap_err();
         assert_eq!(refused(create("b", None)).await.code, 6);
         for wrong in [create("", None), create("d", Some(0)), create("x/y", None)] {
             let end = refused(wrong).await;
