@@ -197,7 +197,9 @@ impl<I: Io> Setup<I> {
         tracing::info!("stopping: finishing what is in flight");
         shard.drain(DRAIN).await;
         join_all(drained).await;
-        close.into_iter().for_each(|closing| drop(closing.send(())));
+        for closing in close {
+            let _ = closing.send(());
+        }
         let (mut offsets, mut clean) = shard.close().await;
         for closed in join_all(closed).await {
             let (theirs, theirs_clean) = closed.unwrap_or_default();

@@ -2,6 +2,7 @@
 //! printed.
 
 use crate::net::frames::{Patience, READ_AHEAD};
+use millrace_proto::kafka::wire::memory_limit;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,11 +17,12 @@ pub struct Limits {
     pub connections_per_ip: usize,
     /// Requests of one connection that run at once; the next one is not read before one is answered.
     pub connection_requests: usize,
-    /// Bytes of requests that one connection may have in flight. One larger request passes alone.
+    /// Bytes of requests, and of what they decode to, that one connection may have in flight. One larger request passes
+    /// alone.
     pub connection_bytes: usize,
     /// Answers of one connection that may wait in memory before no further request is read.
     pub connection_answer_bytes: usize,
-    /// `queued.max.request.bytes`, per shard: bytes of requests in flight over all its connections.
+    /// `queued.max.request.bytes`, per shard: bytes of requests, and of what they decode to, over all its connections.
     pub shard_bytes: usize,
     /// How long frames and idle connections may take (`connections.max.idle.ms`).
     pub patience: Patience,
@@ -41,8 +43,8 @@ impl Default for Limits {
             // Clients keep 5 requests in flight by default, librdkafka's tools far more; beyond some dozens a
             // connection gains nothing.
             connection_requests: 128,
-            connection_bytes: 16 << 20,
-            connection_answer_bytes: 1 << 20,
+            connection_bytes: 32 << 20,
+            connection_answer_bytes: 128 << 10,
             shard_bytes: 256 << 20,
             patience: Patience { frame: Duration::from_secs(30), idle: Duration::from_secs(600) },
             stalled_writer: Duration::from_secs(30),
@@ -56,8 +58,9 @@ impl Default for Limits {
 impl Limits {
     /// The most that connections can make `shards` shards hold, in bytes.
     pub fn worst_case(&self, shards: usize) -> WorstCase {
-        // One request larger than the budget passes when nothing else is held.
-        let requests = shards * self.shard_bytes.max(self.request_max_bytes);
+        // Half of a shard's budget is for large requests, one of which passes alone even if it is larger than that.
+        let largest = self.request_max_bytes + memory_limit(self.request_max_bytes);
+        let requests = shards * (self.shard_bytes / 2 + (self.shard_bytes / 2).max(largest));
         let read_ahead = self.connections * READ_AHEAD;
         let answers = self.connections * self.connection_answer_bytes;
         WorstCase { requests, read_ahead, answers }
@@ -67,7 +70,7 @@ impl Limits {
 /// The parts of the worst case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorstCase {
-    /// Request bodies, bounded per shard.
+    /// Requests and what they decode to, bounded per shard.
     pub requests: usize,
     /// Bytes read ahead of their reservation, if every connection sends half a frame.
     pub read_ahead: usize,
@@ -96,6 +99,6 @@ mod tests {
     fn the_arithmetic_is_what_the_text_says() {
         let limits = Limits { connections: 1024, ..Limits::default() };
         let worst = limits.worst_case(2);
-        assert_eq!(worst.to_string(), "512 MiB of requests, 32 MiB read ahead, 1024 MiB of unread answers");
+        assert_eq!(worst.to_string(), "1256 MiB of requests, 32 MiB read ahead, 128 MiB of unread answers");
     }
 }

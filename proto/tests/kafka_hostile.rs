@@ -18,7 +18,7 @@ use millrace_proto::kafka::messages::{
     api_versions::*, create_topics::*, delete_topics::*, describe_cluster::*, describe_configs::*, fetch::*,
     init_producer_id::*, list_offsets::*, metadata::*, produce::*,
 };
-use millrace_proto::kafka::wire::{DecodeError, MEMORY_FACTOR};
+use millrace_proto::kafka::wire::{DecodeError, MEMORY_FACTOR, Malformed, memory_limit};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -155,14 +155,31 @@ fn small_elements_stay_within_bounds() {
 }
 
 /// The worst request there is: as many resources as could follow, and the first has as many keys as could follow.
-/// It must come near the factor, or the factor (and this count of bytes) means nothing.
+fn worst_request(resources: usize) -> Vec<u8> {
+    let compact = |count: usize| {
+        let length = count + 1;
+        [(length & 0x7f | 0x80) as u8, (length >> 7 & 0x7f | 0x80) as u8, (length >> 14) as u8]
+    };
+    let mut body = compact(resources).to_vec();
+    body.extend([2, 1]);
+    body.extend(compact(4 * resources));
+    body.resize(4 * resources + 8, 1);
+    body
+}
+
+/// It must come near the factor, or the factor means nothing; and a long one is refused before it takes more than the
+/// limit.
 fn the_worst_request_comes_near_the_factor() {
-    let mut body = vec![0x81, 0x80, 0x01, 2, 1, 0x81, 0x80, 0x04];
-    body.resize(4 * 0x4000 + 8, 1);
+    let body = worst_request(1000);
     let (result, allocated) = decode_counting(ApiKey::DescribeConfigs, 4, &body);
     assert!(result.is_err());
     let factor = allocated / body.len();
     assert!((MEMORY_FACTOR * 3 / 4..=MEMORY_FACTOR).contains(&factor), "{factor}");
+
+    let body = worst_request(100_000);
+    let (result, allocated) = decode_counting(ApiKey::DescribeConfigs, 4, &body);
+    assert!(matches!(result.unwrap_err().why, Malformed::Memory { .. }));
+    assert!(allocated <= memory_limit(body.len()) + SLACK, "{allocated}");
 }
 
 /// The fuzz targets, for a while, on noise and on requests with a few bytes changed.

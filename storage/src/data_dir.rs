@@ -8,8 +8,8 @@ use bytes::Bytes;
 use millrace_io::Io;
 use millrace_proto::files::{
     CLEAN_SHUTDOWN, CleanShutdown, DATA_FORMAT, DataFormat, FormatError, HIGH_WATERMARKS, LOCK, LOG_STARTS,
-    META_PROPERTIES, MetaProperties, PartitionOffset, RECOVERY_POINTS, encode_offsets, encode_uuid, parse_offsets,
-    parse_partition_dir_name, partition_dir_name,
+    META_PROPERTIES, MetaProperties, PartitionOffset, RECOVERY_POINTS, encode_offsets, encode_uuid,
+    parse_offsets, parse_partition_dir_name, partition_dir_name,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

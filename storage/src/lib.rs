@@ -11,9 +11,9 @@ mod data_dir;
 mod disk;
 mod log;
 
-pub use millrace_proto::files::LeaderEpoch;
 pub use data_dir::{CleanStart, DataDir, DataDirError, Identity, LogDirectory, PartitionOffsets};
 pub use log::{
-    CreateError, Cut, DeleteError, Extent, Log, LogConfig, LogEvent, LogFailure, MaintainError,
-    Mutation, OpenError, ProducerSnapshot, ReadError, Recovery, RecoveryPoint, ReserveError, TimestampedOffset,
+    CreateError, Cut, DeleteError, Extent, Log, LogConfig, LogEvent, LogFailure, MaintainError, Mutation,
+    OpenError, ProducerSnapshot, ReadError, Recovery, RecoveryPoint, ReserveError, TimestampedOffset,
 };
+pub use millrace_proto::files::LeaderEpoch;

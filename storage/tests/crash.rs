@@ -64,7 +64,9 @@ fn cutting_below_the_checkpoint_is_caught() {
 
 fn assert_caught(mutation: Mutation) {
     let caught = (0..CAUGHT_WITHIN).find_map(|seed| run_seed(seed, mutation).err().map(|why| (seed, why)));
-    let Some((seed, why)) = caught else { panic!("{mutation:?} was not noticed within {CAUGHT_WITHIN} seeds") };
+    let Some((seed, why)) = caught else {
+        panic!("{mutation:?} was not noticed within {CAUGHT_WITHIN} seeds")
+    };
     assert!(run_seed(seed, Mutation::None).is_ok(), "seed {seed} fails without the fault, too");
     println!("{mutation:?} was caught by seed {seed} of {CAUGHT_WITHIN}: {why}");
 }

@@ -23,11 +23,11 @@ def consume(server, topic: str, *args: str) -> list[dict]:
 def test_topic_life(server, bootstrap):
     name = topics.unique_name("cli")
     assert name in cli.ok(
-        "topic", "create", name, "--partitions", "3", "--config", "retention.ms=3600000", *server
+        "topic", "create", name, "--partitions", "3", "--config", "segment.ms=3600000", *server
     )
     assert name in cli.ok("topic", "list", *server).split()
     described = cli.ok("topic", "describe", name, *server)
-    assert name in described and "retention.ms" in described and "3600000" in described
+    assert name in described and "segment.ms" in described and "3600000" in described
     assert f'topic "{name}" with 3 partitions' in kcat.run(bootstrap, "-L").stdout.decode()
     cli.ok("topic", "delete", name, *server)
     assert name not in cli.ok("topic", "list", *server).split()

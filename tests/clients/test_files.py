@@ -68,7 +68,8 @@ def test_indexes(ended):
         assert complaint not in text, text[-2000:]
     assert len(re.findall(r"^offset: \d+ position: \d+", text, re.M)) > 100
     checked = dump(indexes, "--index-sanity-check")
-    assert checked.count("passed sanity check.") == len(indexes), checked
+    # The index of a segment that is still short has no entry: nothing to check.
+    assert checked.count("passed sanity check.") + checked.count("is empty.") == len(indexes), checked
 
 
 def test_producer_snapshots(ended):

@@ -65,7 +65,7 @@ def test_unknown_method(client):
 def test_topic_life(client, bootstrap):
     name = kafka_topics.unique_name("grpc")
     made = client.topics.Create(
-        topics.CreateTopicRequest(name=name, partition_count=3, configs={"retention.ms": "3600000"}),
+        topics.CreateTopicRequest(name=name, partition_count=3, configs={"segment.ms": "3600000"}),
         timeout=TIMEOUT,
     ).topic
     assert (made.name, made.partition_count, made.replication_factor) == (name, 3, 1)
@@ -75,7 +75,7 @@ def test_topic_life(client, bootstrap):
         topics.DescribeTopicRequest(name=name, include_offsets=True), timeout=TIMEOUT
     ).topic
     assert [(p.log_start_offset, p.high_watermark) for p in seen.partitions] == [(0, 0), (0, 2), (0, 0)]
-    assert dict(seen.configs) == {"retention.ms": "3600000"} and seen.topic_id == made.topic_id
+    assert dict(seen.configs) == {"segment.ms": "3600000"} and seen.topic_id == made.topic_id
     listed = client.topics.List(topics.ListTopicsRequest(), timeout=TIMEOUT).topics
     assert (name, 3) in [(t.name, t.partition_count) for t in listed]
     assert f'topic "{name}" with 3 partitions' in kcat.run(bootstrap, "-L").stdout.decode()

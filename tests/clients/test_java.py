@@ -113,7 +113,7 @@ def test_topic_command(bootstrap):
     def command(*args: str):
         return java.tool("TopicCommand", bootstrap, *args)
 
-    done = command("--create", "--topic", name, "--partitions", "3", "--config", "retention.ms=3600000")
+    done = command("--create", "--topic", name, "--partitions", "3", "--config", "segment.ms=3600000")
     assert (done.returncode, done.stdout) == (0, f"Created topic {name}.\n"), done.stderr
     again = command("--create", "--topic", name)
     assert again.returncode == 1 and f"Topic '{name}' already exists." in again.stdout
@@ -122,7 +122,7 @@ def test_topic_command(bootstrap):
     assert re.search(
         rf"Topic: {name}\s+TopicId: [\w-]{{22}}\s+PartitionCount: 3\s+ReplicationFactor: 1", described
     )
-    assert "retention.ms=3600000" in described
+    assert "segment.ms=3600000" in described
     assert len(re.findall(r"Partition: \d\s+Leader: \d+\s+Replicas: \d+\s+Isr: \d+", described)) == 3
     assert command("--delete", "--topic", name).returncode == 0
     gone = command("--describe", "--topic", name)

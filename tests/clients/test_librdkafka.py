@@ -144,7 +144,7 @@ def test_list_topics(bootstrap, admin, new_topic):
 
 def test_admin_creates_and_deletes(bootstrap, admin):
     name = topics.unique_name("admin")
-    admin.create_topics([NewTopic(name, 2, 1, config={"retention.ms": "3600000"})])[name].result(20)
+    admin.create_topics([NewTopic(name, 2, 1, config={"segment.ms": "3600000"})])[name].result(20)
     topics.wait_for_leaders(bootstrap, name, 2)
     assert_fails(admin.create_topics([NewTopic(name, 2, 1)])[name], KafkaError.TOPIC_ALREADY_EXISTS)
     admin.delete_topics([name])[name].result(20)
@@ -165,7 +165,7 @@ def test_admin_refuses(admin, new_topic_args, code):
     assert_fails(future, code)
 
 
-@pytest.mark.parametrize("config", [{"no.such.setting": "1"}, {"retention.ms": "soon"}, {"segment.bytes": "100"}])
+@pytest.mark.parametrize("config", [{"no.such.setting": "1"}, {"segment.ms": "soon"}, {"segment.bytes": "100"}])
 def test_admin_refuses_settings(admin, config):
     name = topics.unique_name("config")
     future = admin.create_topics([NewTopic(name, 1, 1, config=config)])[name]
@@ -173,10 +173,10 @@ def test_admin_refuses_settings(admin, config):
 
 
 def test_describe_configs(admin, new_topic):
-    topic = new_topic(retention_ms=3600000)
+    topic = new_topic(segment_ms=3600000)
     resource = ConfigResource(ResourceType.TOPIC, topic)
     entries = admin.describe_configs([resource])[resource].result(20)
-    assert (entries["retention.ms"].value, entries["retention.ms"].is_default) == ("3600000", False)
+    assert (entries["segment.ms"].value, entries["segment.ms"].is_default) == ("3600000", False)
     assert (entries["max.message.bytes"].value, entries["max.message.bytes"].is_default) == ("1048588", True)
     assert entries["cleanup.policy"].value == "delete"
     synonyms = {s.name: s.value for s in entries["max.message.bytes"].synonyms.values()}

@@ -82,14 +82,14 @@ def test_stop_answers_what_is_in_flight(own_broker):
 
 def test_topics_and_settings_survive(own_broker):
     broker = own_broker().start()
-    name = topics.create(broker.kafka, 3, retention_ms=3600000)
+    name = topics.create(broker.kafka, 3, segment_ms=3600000)
     identity = topics.topic_id(broker.kafka, name)
     for end in (broker.stop, broker.kill):
         end()
         broker.start()
         assert topics.topic_id(broker.kafka, name) == identity
         described = cli.ok("topic", "describe", name, "--server", broker.grpc)
-        assert "retention.ms" in described and "3600000" in described
+        assert "segment.ms" in described and "3600000" in described
 
 
 def test_shards_may_change_between_starts(own_broker):

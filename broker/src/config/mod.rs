@@ -1,11 +1,22 @@
 //! What an operator can choose.
 //!
-//! [`Config`] is the whole of it, typed and with its defaults. [`topic`] knows the settings of topics.
+//! [`Config`] is the whole of it, typed and with its defaults. [`registry`] knows the broker's settings, [`topic`] those
+//! of topics; [`Config::from_properties`] reads them from a file.
 
+mod kafka_names;
+mod listeners;
+mod load;
+pub mod properties;
+pub mod reference;
+pub mod registry;
 pub mod topic;
+
+pub use load::{ConfigError, Warning};
 
 use crate::limits::Limits;
 use millrace_storage::Identity;
+use registry::Lands;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use topic::TopicSettings;
@@ -65,6 +76,10 @@ pub struct Config {
     pub topics: TopicSettings,
     /// Bounds on what clients can make the broker hold.
     pub limits: Limits,
+    /// `shards`; `None` is one per core. Whoever starts the machine decides.
+    pub shards: Option<usize>,
+    /// The settings that were made in a file, as they were written.
+    pub given: BTreeMap<&'static str, String>,
 }
 
 impl Default for Config {
@@ -85,6 +100,8 @@ impl Default for Config {
             default_replication_factor: 1,
             topics: TopicSettings::default(),
             limits: Limits::default(),
+            shards: None,
+            given: BTreeMap::new(),
         }
     }
 }
@@ -112,8 +129,20 @@ pub struct Described {
 }
 
 impl Config {
-    /// What the broker runs with.
+    /// What the broker runs with: every setting that it knows, by name.
     pub fn describe(&self) -> Vec<Described> {
-        Vec::new()
+        let described = registry::settings().iter().map(|setting| {
+            let default = setting.default();
+            let value = match setting.lands {
+                Lands::Field(_, get) => get(self),
+                Lands::Nowhere => None,
+                _ => self.given.get(setting.name).cloned().or_else(|| default.clone()),
+            };
+            let is_default = value == default;
+            Described { name: setting.name, value, is_default, config_type: setting.config_type, doc: setting.doc }
+        });
+        let mut described: Vec<_> = described.collect();
+        described.sort_by_key(|setting| setting.name);
+        described
     }
 }

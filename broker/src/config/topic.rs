@@ -120,6 +120,11 @@ pub fn find(name: &str) -> Option<&'static Setting> {
 }
 
 impl Setting {
+    /// Whether values other than the default take effect.
+    pub fn is_honoured(&self) -> bool {
+        self.honoured
+    }
+
     /// Its type, for DescribeConfigs.
     pub fn config_type(&self) -> Type {
         match self.values {
@@ -174,8 +179,19 @@ pub fn check(name: &str, value: &str) -> Result<(), String> {
 }
 
 /// What holds where a topic has no setting of its own: the broker's settings, where they differ from the defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TopicSettings(BTreeMap<&'static str, String>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    values: BTreeMap<&'static str, String>,
+    /// `producer.id.expiration.ms`, which topics can not set.
+    pub producer_expiration: Duration,
+}
+
+impl Default for TopicSettings {
+    fn default() -> Self {
+        let producer_expiration = partition::Settings::default().producer_expiration;
+        Self { values: BTreeMap::new(), producer_expiration }
+    }
+}
 
 impl TopicSettings {
     /// Sets the broker's value of a topic setting, by the topic's name for it.
@@ -184,13 +200,13 @@ impl TopicSettings {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let setting = find(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
         setting.check(value)?;
-        self.0.insert(setting.name, value.to_owned());
+        self.values.insert(setting.name, value.to_owned());
         Ok(())
     }
 
     /// The broker's value, if it was set.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.values.get(name).map(String::as_str)
     }
 
     /// What holds for a topic that has these settings of its own.
@@ -238,6 +254,7 @@ impl<'a> Effective<'a> {
         partition::Settings {
             write_caching: self.get("write.caching") == "true",
             log_append_time: self.get("message.timestamp.type") == "LogAppendTime",
+            producer_expiration: self.broker.producer_expiration,
             ..partition::Settings::default()
         }
     }

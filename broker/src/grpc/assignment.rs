@@ -81,10 +81,10 @@ pub(super) async fn resolve(
             return Err(Status::invalid(field("topic"), "must not be empty"));
         }
         let topic: Rc<str> = start.topic.as_str().into();
-        let count = match backend.partitions(&topic) {
-            Some(count) => count,
-            None => backend.ensure_topic(&topic).await?,
-        };
+        // Reading creates nothing: a name that does not exist is more often mistyped than early.
+        let count = backend.partitions(&topic).ok_or_else(|| {
+            Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {topic:?}"))
+        })?;
         let partitions = match start.partition {
             None => 0..count,
             Some(partition) if (0..count).contains(&partition) => partition..partition + 1,

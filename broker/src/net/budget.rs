@@ -130,6 +130,40 @@ impl Drop for Reservation {
     }
 }
 
+/// A shard's budget for requests, in two halves: whoever announces large requests and does not send them keeps other
+/// large ones waiting, and nobody else.
+#[derive(Clone)]
+pub struct SizedBudget {
+    small: Budget,
+    large: Budget,
+}
+
+/// Requests up to this size are small: batches of Kafka's default limit are.
+const SMALL: usize = 8 << 20;
+
+impl SizedBudget {
+    /// Half of `limit` bytes for each kind.
+    pub fn new(limit: usize) -> Self {
+        Self { small: Budget::new(limit / 2), large: Budget::new(limit / 2) }
+    }
+
+    /// Bytes held now.
+    pub fn used(&self) -> usize {
+        self.small.used() + self.large.used()
+    }
+
+    /// The half for small requests.
+    pub fn small(&self) -> &Budget {
+        &self.small
+    }
+
+    /// The bytes, after everybody of the same kind who asked before.
+    pub async fn reserve(&self, bytes: usize) -> Reservation {
+        let half = if bytes <= SMALL { &self.small } else { &self.large };
+        half.reserve(bytes).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,7 +39,7 @@ pub async fn serve<I: Io>(shard: Shard<I>, socket: I::Socket, peer: SocketAddr, 
         move || responses.in_flight()
     });
     shard.io().spawn(send_answers(shard.clone(), writer, responses.clone(), pulse.clone(), (peer, place)));
-    let budgets = [Budget::new(limits.connection_bytes), shard.budget().clone()];
+    let budgets = (Budget::new(limits.connection_bytes), shard.budget().clone());
     let mut frames =
         Frames::new(shard.io().clone(), reader, limits.request_max_bytes, limits.patience, budgets);
     let connection = Rc::new(Connection { shard: shard.clone(), peer, responses: responses.clone() });

@@ -2,11 +2,12 @@
 //! reserved before any of the body is read; a small frame comes out of what has arrived, a large one is received
 //! straight into a buffer of exactly its size.
 
-use crate::net::budget::{Budget, Reservation};
+use crate::net::budget::{Budget, Reservation, SizedBudget};
 use crate::net::pulse::Pulse;
 use bytes::BytesMut;
 use millrace_io::{Io, Reader};
 use millrace_proto::kafka::frame;
+use millrace_proto::kafka::wire::memory_limit;
 use std::time::Duration;
 
 /// Bytes asked of the socket at once while frames are small. Bounds what one connection may have read ahead of its
@@ -63,13 +64,20 @@ pub struct Frames<I: Io> {
     buffer: BytesMut,
     max: usize,
     patience: Patience,
-    budgets: [Budget; 2],
+    own: Budget,
+    shard: SizedBudget,
 }
 
 impl<I: Io> Frames<I> {
-    /// Frames of at most `max` bytes from `reader`, charged to both budgets.
-    pub fn new(io: I, reader: I::Reader, max: usize, patience: Patience, budgets: [Budget; 2]) -> Self {
-        Self { io, reader, buffer: BytesMut::new(), max, patience, budgets }
+    /// Frames of at most `max` bytes from `reader`, charged to the connection's own budget and the shard's.
+    pub fn new(
+        io: I,
+        reader: I::Reader,
+        max: usize,
+        patience: Patience,
+        (own, shard): (Budget, SizedBudget),
+    ) -> Self {
+        Self { io, reader, buffer: BytesMut::new(), max, patience, own, shard }
     }
 
     /// The next frame.
@@ -90,10 +98,11 @@ impl<I: Io> Frames<I> {
         let size = frame::size(prefix, self.max)?;
         // Waiting for room is our delay, not the peer's.
         pulse.rest();
-        let mut held = Vec::with_capacity(self.budgets.len());
-        for budget in &self.budgets {
-            held.push(budget.reserve(size).await);
-        }
+        let mut held = Vec::with_capacity(2);
+        // The frame, and what its request may take when it is decoded.
+        let bytes = size + memory_limit(size);
+        held.push(self.own.reserve(bytes).await);
+        held.push(self.shard.reserve(bytes).await);
         pulse.busy_until(self.io.now() + self.patience.frame);
         let bytes = self.body(size, pulse).await?;
         pulse.rest();

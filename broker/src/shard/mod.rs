@@ -22,7 +22,7 @@ use crate::grpc;
 use crate::http;
 use crate::metrics::{Metrics, Port, Snapshot};
 use crate::net::admission::Permit;
-use crate::net::budget::Budget;
+use crate::net::budget::SizedBudget;
 use crate::net::connection;
 use crate::net::pulse::Pulses;
 use bytes::Bytes;
@@ -31,10 +31,10 @@ use metadata::{MetadataDriver, Published};
 use millrace_io::Io;
 use millrace_io::mailbox::{Receiver, Sender};
 use millrace_logic::meta::{ConfigResource, Image, Topic};
-use millrace_logic::partition::Isolation;
+use millrace_logic::partition::{FetchError, Isolation, ListError, ProduceError};
 use millrace_proto::batch::Checked;
 use millrace_storage::{Extent, LogFailure, PartitionOffsets};
-use partition_driver::{Incoming, Owner, PartitionDriver, PartitionId};
+use partition_driver::{Incoming, ListOffsetError, Owner, PartitionDriver, PartitionId};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -80,7 +80,7 @@ struct State<I: Io> {
     house: Rc<House>,
     watches: RefCell<BTreeMap<u64, Rc<Watch>>>,
     next_watch: Cell<u64>,
-    budget: Budget,
+    budget: SizedBudget,
     pulses: Pulses,
     metrics: Rc<Metrics>,
     producer_ids: RefCell<millrace_logic::meta::ProducerIds>,
@@ -137,7 +137,7 @@ impl<I: Io> Shard<I> {
             metrics: metrics.clone(),
         });
         Self(Rc::new(State {
-            budget: Budget::new(config.limits.shard_bytes),
+            budget: SizedBudget::new(config.limits.shard_bytes),
             image: RefCell::new(published.image.clone()),
             rules: RefCell::default(),
             cluster_id: published.cluster_id.clone(),
@@ -200,7 +200,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// Bytes of requests in flight.
-    pub fn budget(&self) -> &Budget {
+    pub fn budget(&self) -> &SizedBudget {
         &self.0.budget
     }
 
@@ -308,12 +308,17 @@ impl<I: Io> Shard<I> {
 
     fn grpc_server(&self) -> grpc::Server<Self> {
         let mut server = self.0.grpc.borrow_mut();
-        let new = || grpc::Server::new(self.clone(), grpc::Limits::default(), self.0.budget.clone());
+        let new = || grpc::Server::new(self.clone(), grpc::Limits::default(), self.0.budget.small().clone());
         server.get_or_insert_with(new).clone()
     }
 
     fn partition(&self, id: &PartitionId) -> Option<Rc<PartitionDriver<I>>> {
         self.0.partitions.borrow().get(id).cloned()
+    }
+
+    /// Whether a partition is not here because its topic exists no more.
+    fn is_deleted(&self, id: &PartitionId) -> bool {
+        self.0.image.borrow().topic_by_id(id.topic).is_none()
     }
 
     fn produce_here(&self, call: ProduceCall) {
@@ -328,6 +333,7 @@ impl<I: Io> Shard<I> {
                     deadline: call.deadline,
                     ticket,
                 }),
+                None if self.is_deleted(&part.id) => ticket.answer(Err(ProduceError::Deleted)),
                 None => ticket.unknown_partition(),
             }
         }
@@ -349,7 +355,10 @@ impl<I: Io> Shard<I> {
     }
 
     async fn read_part(&self, part: &FetchPart, left: u64, first: bool, isolation: Isolation) -> Fetched<I::File> {
-        let driver = self.partition(&part.id).ok_or(FetchFailure::UnknownPartition)?;
+        let driver = self.partition(&part.id).ok_or_else(|| match self.is_deleted(&part.id) {
+            true => FetchFailure::Refused(FetchError::Deleted),
+            false => FetchFailure::UnknownPartition,
+        })?;
         if let Some(last) = part.last_fetched
             && let Some(end) = driver.diverging_epoch(last, part.offset)?
         {
@@ -404,6 +413,7 @@ impl<I: Io> Shard<I> {
                 Some(driver) => {
                     driver.list_offset(part.spec, part.epoch, call.isolation).await.map_err(ListOffsetsFailure::from)
                 }
+                None if self.is_deleted(&part.id) => Err(ListOffsetError::from(ListError::from(FetchError::Deleted)).into()),
                 None => Err(ListOffsetsFailure::UnknownPartition),
             });
         }

@@ -31,7 +31,8 @@ pub(super) struct Pipe {
     input: OwnedFd,
     /// Bytes that it surely takes when it is empty and the range is page-aligned.
     room: u32,
-    large: bool,
+    /// Counts it among the large ones as long as it exists.
+    _large: Option<Rc<()>>,
 }
 
 impl Pipe {
@@ -47,15 +48,15 @@ impl Pipe {
 /// The pipes of a core.
 pub(super) struct Pipes {
     idle: Vec<Pipe>,
-    /// Large pipes in being, idle or not. A lost one (a dropped send) stays counted until its slot is free.
-    large: usize,
+    /// Held by every large pipe in being, idle or not.
+    large: Rc<()>,
     limit: usize,
 }
 
 impl Pipes {
     /// The pipes of one of `shards` cores.
     pub(super) fn new(shards: usize) -> Self {
-        Self { idle: Vec::new(), large: 0, limit: (LARGE_PIPES / shards.max(1)).max(2) }
+        Self { idle: Vec::new(), large: Rc::new(()), limit: (LARGE_PIPES / shards.max(1)).max(2) }
     }
 
     /// An empty pipe; `None` if the process is out of descriptors.
@@ -64,24 +65,17 @@ impl Pipes {
             return Some(pipe);
         }
         let (output, input) = nix::unistd::pipe2(OFlag::O_CLOEXEC).ok()?;
-        let large = self.large < self.limit && fcntl(&input, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES)).is_ok();
-        self.large += usize::from(large);
+        let may_grow = Rc::strong_count(&self.large) <= self.limit;
+        let large = may_grow && fcntl(&input, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES)).is_ok();
         let room = fcntl(&input, FcntlArg::F_GETPIPE_SZ).ok().filter(|&room| room > 0)?;
-        Some(Pipe { output, input, room: room as u32, large })
+        Some(Pipe { output, input, room: room as u32, _large: large.then(|| self.large.clone()) })
     }
 
     /// Takes back an empty pipe.
     fn give(&mut self, pipe: Pipe) {
         if self.idle.len() < IDLE_PIPES {
             self.idle.push(pipe);
-        } else {
-            self.lose(&pipe);
         }
-    }
-
-    /// Notes that a pipe is about to be closed.
-    fn lose(&mut self, pipe: &Pipe) {
-        self.large -= usize::from(pipe.large);
     }
 }
 
@@ -159,10 +153,7 @@ impl Window {
                 Err(file_ended())
             }
             Ok(n) => Ok((pipe, u64::from(n))),
-            Err(error) => {
-                core.pipes.borrow_mut().lose(&pipe);
-                Err(error)
-            }
+            Err(error) => Err(error),
         }
     }
 }
@@ -184,9 +175,7 @@ pub(super) async fn send(writer: &mut Writer, file: &File, offset: u64, len: u64
             Window::fetch(&core, file, offset + next, len - next)
         };
         // Never on the last piece: the tail would wait 200 ms for more.
-        drain(writer, &pipe, fetched, more || ahead.is_some()).await.inspect_err(|_| {
-            core.pipes.borrow_mut().lose(&pipe);
-        })?;
+        drain(writer, &pipe, fetched, more || ahead.is_some()).await?;
         core.pipes.borrow_mut().give(pipe);
         core.counters.add(|c| c.cold_bytes += fetched);
         sent = next;

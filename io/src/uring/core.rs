@@ -5,7 +5,7 @@ use super::cold::Pipes;
 use super::inlet;
 use super::ring::{Key, Ring, State};
 use super::signals::Termination;
-use super::tasks::{Doorbell, TaskSlot, guard};
+use super::tasks::{Doorbell, Task, guard};
 use super::time::Timers;
 use crate::Counters;
 use io_uring::cqueue;
@@ -22,7 +22,7 @@ pub(super) struct Core {
     pub(super) ring: RefCell<Ring>,
     pub(super) doorbell: Arc<Doorbell>,
     /// The futures of every task, so that they can be dropped when the machine stops.
-    pub(super) tasks: RefCell<Slab<TaskSlot>>,
+    pub(super) tasks: RefCell<Slab<Task>>,
     pub(super) counters: Count,
     pub(super) pipes: RefCell<Pipes>,
     pub(super) timers: Timers,
@@ -34,6 +34,7 @@ pub(super) struct Core {
     driver: OnceCell<Waker>,
     /// The driver waits to be woken; otherwise it runs by itself.
     parked: Cell<bool>,
+    closing: Cell<bool>,
     arrived: RefCell<Vec<cqueue::Entry>>,
 }
 
@@ -73,6 +74,7 @@ impl Core {
             random: Cell::new(seed()?),
             driver: OnceCell::new(),
             parked: Cell::new(false),
+            closing: Cell::new(false),
             arrived: RefCell::default(),
         }))
     }
@@ -85,6 +87,18 @@ impl Core {
     /// Says whether the driver waits to be woken.
     pub(super) fn set_parked(&self, parked: bool) {
         self.parked.set(parked);
+    }
+
+    /// Asks the driver to end.
+    pub(super) fn close(&self) {
+        self.closing.set(true);
+        self.doorbell.ring();
+        self.nudge();
+    }
+
+    /// Whether the driver was asked to end.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.get()
     }
 
     /// Something was queued for the kernel: makes sure that the driver runs after the tasks that are ready now.

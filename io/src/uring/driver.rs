@@ -24,7 +24,7 @@ const IDLE_LOOKS: u32 = 2;
 /// The longest sleep. Not needed, except that it bounds the harm should glommio ever sleep while the driver is ready.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
-/// The driver of one core. Runs until it is dropped.
+/// The driver of one core. Runs until the core [closes](Core::close).
 pub(super) struct Driver {
     core: Rc<Core>,
     bell: Rc<BufferedFile>,
@@ -136,10 +136,17 @@ impl BellRead {
 }
 
 impl Future for Driver {
-    type Output = ();
+    /// The file that the bell was read from, for the caller to close.
+    type Output = Rc<BufferedFile>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if this.core.is_closing() {
+            // The bell was rung: the read in flight, if there is one, comes to its end.
+            this.wake_up();
+            let done = this.read.is_none() || this.bell_rang(cx);
+            return if done { Poll::Ready(this.bell.clone()) } else { Poll::Pending };
+        }
         this.core.set_driver(cx.waker());
         this.core.counters.add(|c| c.turns += 1);
         this.wake_up();

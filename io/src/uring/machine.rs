@@ -178,7 +178,13 @@ where
         core.termination.ask();
     }
     stop(&core).await;
-    driver.cancel().await;
+    core.close();
+    // Glommio closes files on its ring, which ends with this function: so close it while there is one.
+    if let Ok(bell) = Rc::try_unwrap(driver.await)
+        && let Err(error) = bell.close().await
+    {
+        tracing::warn!(%error, "the event of the data ring cannot be closed");
+    }
     outcome
 }
 
@@ -186,12 +192,11 @@ where
 async fn stop(core: &Rc<Core>) {
     while !core.tasks.borrow().is_empty() {
         // Dropping a task may start or drop others.
-        let slots: Vec<_> = core.tasks.borrow_mut().drain().collect();
-        for slot in slots {
-            let task = slot.borrow_mut().take();
-            tasks::guard(|| drop(task));
-        }
+        let tasks: Vec<_> = core.tasks.borrow_mut().drain().collect();
+        tasks.into_iter().for_each(tasks::Task::end);
     }
+    // The executor drops what is left of them.
+    time::yield_now().await;
     core.ring.borrow_mut().cancel_all();
     core.nudge();
     let deadline = Instant::now() + LAST_COMPLETIONS;

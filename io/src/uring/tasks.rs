@@ -57,9 +57,14 @@ impl Doorbell {
         // Pairs with `fall_asleep`: either the core sees the task, or we see that it sleeps.
         fence(Ordering::SeqCst);
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
-            // It can fail only if the counter is at its limit, and then the core is being woken already.
-            let _ = self.bell.write(1);
+            self.ring();
         }
+    }
+
+    /// Signals the bell.
+    pub(super) fn ring(&self) {
+        // It can fail only if the counter is at its limit, and then the core is being woken already.
+        let _ = self.bell.write(1);
     }
 
     /// Wakes, on the core itself, what other threads left. Says whether there was anything.
@@ -114,8 +119,23 @@ impl Wake for TaskWaker {
 }
 
 type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
-/// A task's future, shared by the executor and by the core, which drops it when the machine stops.
-pub(super) type TaskSlot = Rc<RefCell<Option<BoxedTask>>>;
+/// A task's future, shared by the executor and by the core.
+type TaskSlot = Rc<RefCell<Option<BoxedTask>>>;
+
+/// What the core knows of a task, to end it when the machine stops.
+pub(super) struct Task {
+    slot: TaskSlot,
+    waker: Arc<TaskWaker>,
+}
+
+impl Task {
+    /// Drops the future, and lets the executor see that it is gone.
+    pub(super) fn end(self) {
+        let future = self.slot.borrow_mut().take();
+        guard(|| drop(future));
+        self.waker.wake();
+    }
+}
 
 /// What the executor runs: polls the future with our waker, and contains its panics.
 struct Shell {
@@ -129,12 +149,12 @@ struct Shell {
 /// Starts `task` on this core. It first runs at the executor's next turn.
 pub(super) fn spawn(core: &Rc<Core>, task: impl Future<Output = ()> + 'static) {
     let slot: TaskSlot = Rc::new(RefCell::new(Some(Box::pin(task))));
-    let key = core.tasks.borrow_mut().insert(slot.clone());
     let shared = Arc::new(TaskWaker {
         local: AtomicWaker::new(),
         home: core.doorbell.clone(),
         left: AtomicBool::new(false),
     });
+    let key = core.tasks.borrow_mut().insert(Task { slot: slot.clone(), waker: shared.clone() });
     let waker = Waker::from(shared.clone());
     let shell = Shell { slot, shared, waker, core: core.clone(), key };
     // Into a named queue, because plain `spawn_local` would run the task inside this call.
@@ -158,8 +178,8 @@ impl Future for Shell {
         }
         let finished = slot.take();
         drop(slot);
-        let slot = this.core.tasks.borrow_mut().try_remove(this.key);
-        guard(|| drop((finished, slot)));
+        let known = this.core.tasks.borrow_mut().try_remove(this.key);
+        guard(|| drop((finished, known)));
         Poll::Ready(())
     }
 }

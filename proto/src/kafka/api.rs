@@ -16,7 +16,7 @@ use super::messages::{
     metadata::{MetadataRequest, MetadataResponse},
     produce::{ProduceRequest, ProduceResponse},
 };
-use super::wire::{Decode, DecodeError};
+use super::wire::{Decode, DecodeError, Decoder};
 
 macro_rules! api_keys {
     ($($name:ident = $code:literal;)*) => {
@@ -240,12 +240,15 @@ pub fn find(key: i16) -> Option<&'static Api> {
     SERVED.iter().find(|api| api.key.code() == key)
 }
 
-/// Reads a request's body: all of it, in a version that is served.
+/// Reads a request's body, in a version that is served.
+///
+/// Bytes behind its end are not looked at, as in Kafka: librdkafka 2.12 leaves some behind its Metadata 13.
 pub fn decode_request<'de, R: Request + Decode<'de>>(
     body: &'de [u8],
     version: i16,
 ) -> Result<R, DecodeError> {
-    decode_whole(body, version)
+    let v = R::version(version)?;
+    R::decode(&mut Decoder::new(body), v)
 }
 
 /// Reads a response's body: all of it.

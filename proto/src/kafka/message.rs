@@ -65,9 +65,6 @@ pub trait Message: Encode {
 }
 
 /// Reads a message that fills `body` entirely.
-///
-/// Kafka's own broker does not look behind the end of a request; bytes there are a fault of the sender's codec, and
-/// saying so finds it early.
 pub(super) fn decode_whole<'de, M: Message + Decode<'de>>(
     body: &'de [u8],
     version: i16,

@@ -1,11 +1,11 @@
 //! The birth of a log: directory, topic id, first segment, each durable before the next depends on it.
 
+use super::names;
 use super::reserve::create_files;
 use super::segment::{Active, Segment};
 use super::signal::Signal;
 use super::state::{Inner, State};
 use super::types::{CreateError, LogConfig, LogEvent};
-use super::names;
 use crate::disk;
 use millrace_io::Io;
 use millrace_proto::files::{PARTITION_METADATA, PartitionMetadata};

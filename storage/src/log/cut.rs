@@ -45,7 +45,12 @@ pub(super) async fn keep_tail<I: Io>(
 }
 
 /// Puts a whole segment aside; its indexes are removed. An empty one is just removed.
-pub(super) async fn keep_segment<I: Io>(io: &I, dir: &Path, base: i64, offset: i64) -> Result<Option<(PathBuf, u64)>> {
+pub(super) async fn keep_segment<I: Io>(
+    io: &I,
+    dir: &Path,
+    base: i64,
+    offset: i64,
+) -> Result<Option<(PathBuf, u64)>> {
     for suffix in [names::INDEX, names::TIME_INDEX] {
         disk::remove_file(io, &segment::path(dir, base, suffix)).await?;
     }

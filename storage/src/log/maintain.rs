@@ -43,7 +43,8 @@ impl<I: Io> Inner<I> {
     fn doomed(&self, offset: i64) -> Vec<i64> {
         let state = self.state.borrow();
         let limit = offset.min(state.log_start);
-        let below = state.segments.windows(2).take_while(|pair| pair[1].base <= limit).map(|pair| pair[0].base);
+        let below =
+            state.segments.windows(2).take_while(|pair| pair[1].base <= limit).map(|pair| pair[0].base);
         below.take_while(|base| state.unsettled != Some(*base)).collect()
     }
 

@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 pub(super) use millrace_proto::files::{
-    INDEX_SUFFIX as INDEX, LOG_SUFFIX as LOG, RECENT_BATCHES_SUFFIX as COMPANION, SNAPSHOT_SUFFIX as SNAPSHOT,
-    TIME_INDEX_SUFFIX as TIME_INDEX, offset_file_name as file, parse_offset_file_name as base_of,
+    INDEX_SUFFIX as INDEX, LOG_SUFFIX as LOG, RECENT_BATCHES_SUFFIX as COMPANION,
+    SNAPSHOT_SUFFIX as SNAPSHOT, TIME_INDEX_SUFFIX as TIME_INDEX, offset_file_name as file,
+    parse_offset_file_name as base_of,
 };
 
 /// Suffix of a file that is deleted and only waits for its readers.

@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "1\n0\n", "0\n2\n3 7 0 1 2\n", "0\n1\n7 3 0 1 2\n", "0\n1\n3 7 0 1 2 3\n", "0\nx\n"] {
+        for text in ["", "1\n0\n", "0\n2\n3 7 0 1 2\n", "0\n1\n7 3 0 1 2\n", "0\n1\n3 7 0 1 2 3\n", "0\nx\n"]
+        {
             assert_eq!(parse(text.as_bytes()), None, "{text:?}");
         }
     }

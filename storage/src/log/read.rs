@@ -4,12 +4,12 @@ use super::index::{Lookup, search_file};
 use super::names;
 use super::quarantine::Hole;
 use super::scan::{Found, SMALL_WINDOW, Walker};
-use millrace_proto::files::OffsetIndexEntry;
 use super::state::{Bookmark, Inner, Opened};
 use super::types::{Extent, ReadError};
 use bytes::Bytes;
 use millrace_io::Io;
 use millrace_proto::batch::Header;
+use millrace_proto::files::OffsetIndexEntry;
 
 /// Window for reading many headers: a few small batches at once, little waste between large ones.
 const REPLAY_WINDOW: usize = 64 << 10;
@@ -43,7 +43,8 @@ impl<I: Io> Inner<I> {
             };
             budget = budget.saturating_sub(extent.len);
             // A segment that was not read to its end was cut by the budget.
-            let exhausted = self.next_base(extent.end_offset - 1).is_some_and(|next| next <= extent.end_offset);
+            let exhausted =
+                self.next_base(extent.end_offset - 1).is_some_and(|next| next <= extent.end_offset);
             at = extent.end_offset;
             extents.push(extent);
             if !exhausted {
@@ -99,7 +100,7 @@ impl<I: Io> Inner<I> {
             let found = walker.look().await.map_err(|e| self.read_error(opened.base, names::LOG, e))?;
             return match found {
                 Found::Batch(_) => Ok(None),
-                Found::End | Found::Bad(_) => Err(self.found_damage(walker, &opened, at).await),
+                Found::End | Found::Bad(_) => self.found_damage(walker, &opened, at).await.map(|_| None),
             };
         }
         let mut state = self.state.borrow_mut();
@@ -135,34 +136,42 @@ impl<I: Io> Inner<I> {
             let found = walker.look().await.map_err(|e| self.read_error(opened.base, names::LOG, e))?;
             match found {
                 Found::Batch(header) if header.last_offset() >= at => {
-                    // A batch that begins behind `at` means that nothing holds `at`.
+                    // Nothing holds `at`: batches follow each other without a gap.
                     if header.base_offset > at {
-                        return Err(ReadError::Quarantined(at..header.base_offset));
+                        return self.found_damage(walker, opened, at).await;
                     }
                     return Ok(Boundary { position: walker.position, offset: header.base_offset });
                 }
                 Found::Batch(header) => walker.skip(&header),
-                Found::End | Found::Bad(_) => return Err(self.found_damage(walker, opened, at).await),
+                Found::End | Found::Bad(_) => return self.found_damage(walker, opened, at).await,
             }
         }
     }
 
-    /// Damage that nobody knew of: finds out how far it goes and remembers it until the log is opened again.
-    async fn found_damage(&self, mut walker: Walker<I>, opened: &Opened<I::File>, at: i64) -> ReadError {
+    /// Damage that nobody knew of: finds out how far it goes and remembers it until the log is opened again. `Ok` if
+    /// the batch that holds `at` lies behind it.
+    async fn found_damage(
+        &self,
+        mut walker: Walker<I>,
+        opened: &Opened<I::File>,
+        at: i64,
+    ) -> Result<Boundary, ReadError> {
         let start = walker.position;
         walker.position += 1;
-        let behind = match walker.find_batch(at).await {
-            Ok(found) => found.map(|header| header.base_offset),
-            Err(e) => return self.read_error(opened.base, names::LOG, e),
-        };
-        let end = behind.or(self.next_base(at)).unwrap_or_else(|| self.state.borrow().written);
-        let offsets = at..end.max(at);
-        let bytes = start..walker.position.max(start);
+        let found = walker.find_batch(|header| header.last_offset() >= at).await;
+        let found = found.map_err(|e| self.read_error(opened.base, names::LOG, e))?;
+        let behind = found.map(|header| header.base_offset).or(self.next_base(at));
+        let end = behind.unwrap_or_else(|| self.state.borrow().written);
+        let offsets = at.min(end)..end;
         tracing::error!(segment = opened.base, position = start, ?offsets, "damage was found by a read");
+        let hole = Hole { offsets: offsets.clone(), segment: opened.base, bytes: start..walker.position };
         let mut state = self.state.borrow_mut();
-        state.quarantine.add(Hole { offsets: offsets.clone(), segment: opened.base, bytes });
+        state.quarantine.add(hole);
         state.quarantine.sort();
-        ReadError::Quarantined(offsets)
+        if offsets.is_empty() {
+            return Ok(Boundary { position: walker.position, offset: end });
+        }
+        Err(ReadError::Quarantined(offsets))
     }
 
     /// Where the last batch below `upto` ends, in this segment.
@@ -224,7 +233,13 @@ impl<I: Io> Inner<I> {
                     walker.skip(&header);
                     offset = header.next_offset();
                 }
-                Found::Batch(header) => return Ok(Boundary { position: walker.position, offset: header.base_offset }),
+                Found::Batch(header) => {
+                    return Ok(Boundary { position: walker.position, offset: header.base_offset });
+                }
+                // An index entry that leads into damage says nothing about the batches before it.
+                Found::End | Found::Bad(_) if offset == start.offset && walker.position > start.position => {
+                    walker.position = start.position;
+                }
                 Found::End | Found::Bad(_) => return Ok(Boundary { position: walker.position, offset }),
             }
         }
@@ -248,13 +263,22 @@ impl<I: Io> Inner<I> {
 
     /// A cursor at `position`.
     pub(super) fn walker_at(&self, opened: &Opened<I::File>, position: u64) -> Walker<I> {
+        self.walker(opened, SMALL_WINDOW).at(position)
+    }
+
+    fn walker(&self, opened: &Opened<I::File>, window: usize) -> Walker<I> {
+        let end = self.next_base(opened.base).unwrap_or_else(|| self.state.borrow().written);
         let size = self.written_size(opened);
-        Walker::new(self.io.clone(), opened.file.clone(), opened.base, size, position, SMALL_WINDOW)
+        Walker::new(self.io.clone(), opened.file.clone(), opened.base..end, size, window)
     }
 
     /// A cursor at or before the batch that holds `offset`, by the index. An index that leads nowhere is not trusted:
     /// the walk then begins at the front.
-    pub(super) async fn walker_near(&self, opened: &Opened<I::File>, offset: i64) -> Result<Walker<I>, ReadError> {
+    pub(super) async fn walker_near(
+        &self,
+        opened: &Opened<I::File>,
+        offset: i64,
+    ) -> Result<Walker<I>, ReadError> {
         let relative = offset.saturating_sub(opened.base);
         let entry = self.offset_floor(opened, |e| i64::from(e.relative_offset), relative).await?;
         let resume = self.state.borrow().quarantine.resume(opened.base, offset);
@@ -299,7 +323,8 @@ impl<I: Io> Inner<I> {
     pub(super) async fn read_bytes(&self, extent: &Extent<I::File>) -> Result<Bytes, ReadError> {
         self.online()?;
         let failed = |e: std::io::Error| self.read_error(extent.base_offset, names::LOG, e);
-        let bytes = self.io.read_at(&extent.file, extent.position, extent.len as usize).await.map_err(failed)?;
+        let bytes =
+            self.io.read_at(&extent.file, extent.position, extent.len as usize).await.map_err(failed)?;
         if (bytes.len() as u64) < extent.len {
             return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
         }
@@ -315,9 +340,7 @@ impl<I: Io> Inner<I> {
         while at < end {
             let opened = self.segment_of(at).await?;
             let position = self.walker_near(&opened, at).await?.position;
-            let size = self.written_size(&opened);
-            let io = self.io.clone();
-            let mut walker = Walker::new(io, opened.file.clone(), opened.base, size, position, REPLAY_WINDOW);
+            let mut walker = self.walker(&opened, REPLAY_WINDOW).at(position);
             while let Some((_, header)) = self.next_batch(&mut walker, &opened).await? {
                 if header.last_offset() >= at {
                     on_batch(&header);

@@ -19,7 +19,7 @@ use super::survey::{self, Listing, Tail};
 use super::types::{Cut, LogConfig, LogEvent, Mutation, OpenError, Recovery, RecoveryPoint};
 use super::{snapshot, types::ProducerSnapshot};
 use crate::disk;
-use millrace_io::Io;
+use millrace_io::{Io, Open};
 use millrace_proto::files::{LEADER_EPOCHS, PARTITION_METADATA, PartitionMetadata, parse_leader_epochs};
 use std::io::Result;
 use std::path::Path;
@@ -160,7 +160,7 @@ impl<'a, I: Io> Opening<'a, I> {
 
     /// Trusts nothing from the checkpoint on, and little below.
     async fn recover(&mut self, listing: &Listing) -> Result<()> {
-        let bases = &listing.bases;
+        let bases = &self.without_unused(&listing.bases).await?;
         // A checkpoint that equals a segment's base may be from before the roll, when the indexes of the segment before
         // were not durable yet.
         let first_scanned = bases.partition_point(|base| *base < self.point.checkpoint).saturating_sub(1);
@@ -189,7 +189,21 @@ impl<'a, I: Io> Opening<'a, I> {
         Ok(())
     }
 
-    /// What an unfinished roll leaves behind: a segment that begins within its predecessor.
+    /// Removes what a roll leaves behind that never came to be: an empty last segment, which may even begin within its
+    /// predecessor. If it was more than that, it is created again when it is needed.
+    async fn without_unused(&self, bases: &[i64]) -> Result<Vec<i64>> {
+        let mut bases = bases.to_vec();
+        if let [_, .., last] = bases[..] {
+            let file = self.io.open(&segment::path(self.dir, last, names::LOG), Open::Read).await?;
+            if self.io.len(&file).await? == 0 {
+                remove_segment(self.io, self.dir, last).await?;
+                bases.pop();
+            }
+        }
+        Ok(bases)
+    }
+
+    /// A segment that begins within its predecessor is none of ours.
     fn overlaps(&self, base: i64) -> bool {
         !self.segments.is_empty() && base < self.end
     }
@@ -223,11 +237,8 @@ impl<'a, I: Io> Opening<'a, I> {
 
     async fn rescan(&mut self, base: i64, next_base: Option<i64>) -> Result<()> {
         self.quarantine.forget_segment(base);
-        let bounds = Bounds {
-            checkpoint: self.checkpoint(),
-            next_base,
-            interval: self.config.index_interval_bytes,
-        };
+        let bounds =
+            Bounds { checkpoint: self.checkpoint(), next_base, interval: self.config.index_interval_bytes };
         let scanned = scan(self.io, self.dir, base, bounds, &mut self.epochs, &mut self.quarantine).await?;
         self.scanned_bytes += scanned.bytes_read;
         let Scanned { mut segment, mut active, file, len, end, bad, cut_at, sealed, .. } = scanned;

@@ -53,7 +53,7 @@ pub(super) struct Scanned<F> {
 pub(super) async fn rewrite_tail<I: Io>(io: &I, dir: &Path, base: i64, checkpoint: i64) -> Result<()> {
     let file = io.open(&segment::path(dir, base, names::LOG), Open::Write).await?;
     let len = io.len(&file).await?;
-    let mut walker = Walker::new(io.clone(), file.clone(), base, len, 0, LARGE_WINDOW);
+    let mut walker = Walker::new(io.clone(), file.clone(), base..i64::MAX, len, LARGE_WINDOW);
     while let Found::Batch(header) = walker.look().await? {
         if header.base_offset >= checkpoint {
             break;
@@ -86,8 +86,9 @@ pub(super) async fn scan<I: Io>(
 ) -> Result<Scanned<I::File>> {
     let file = io.open(&segment::path(dir, base, names::LOG), Open::Write).await?;
     let len = io.len(&file).await?;
+    let end = bounds.next_base.unwrap_or(i64::MAX);
     let mut scan = Scan {
-        walker: Walker::new(io.clone(), file.clone(), base, len, 0, LARGE_WINDOW),
+        walker: Walker::new(io.clone(), file.clone(), base..end, len, LARGE_WINDOW),
         segment: Segment::unopened(base),
         active: Active::new(0, 0),
         bounds,
@@ -161,7 +162,7 @@ impl<I: Io> Scan<I> {
             }
             None => {
                 self.walker.position = start + 1;
-                self.walker.find_batch(from).await?.map(|header| header.base_offset)
+                self.walker.find_batch(|h| h.base_offset >= from).await?.map(|header| header.base_offset)
             }
         };
         self.sealed = next.is_none() || self.walker.position >= self.walker.size();

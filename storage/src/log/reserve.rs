@@ -3,8 +3,9 @@
 //! A full disk is found here. Whatever was begun is taken back then, and the log goes on as it was.
 
 use super::create::jitter;
-use super::names;
 use super::index::SparseIndex;
+use super::names;
+use super::recover::remove_segment;
 use super::segment::{self, Active, FIRST_CHUNK, LARGEST_CHUNK, Segment};
 use super::state::{Inner, State};
 use super::types::{LogEvent, LogFailure, MaintainError, ReserveError};
@@ -163,7 +164,13 @@ impl<I: Io> Inner<I> {
     }
 
     /// Allocates from `from` on: up to `wanted`, or if the disk has not as much, up to `least`.
-    async fn allocate(&self, file: &I::File, from: u64, least: u64, wanted: u64) -> Result<u64, ReserveError> {
+    async fn allocate(
+        &self,
+        file: &I::File,
+        from: u64,
+        least: u64,
+        wanted: u64,
+    ) -> Result<u64, ReserveError> {
         let result = match self.io.allocate(file, from, wanted - from).await {
             Err(e) if e.kind() == ErrorKind::StorageFull && wanted > least => {
                 self.io.allocate(file, from, least - from).await.map(|()| least)
@@ -205,9 +212,9 @@ impl<I: Io> Inner<I> {
             let stale = self.state.borrow().end != base || !self.state.borrow().settled();
             match prepared {
                 Ok(prepared) if !stale => break (self.switch(prepared), base),
-                Ok(_) => self.discard(base).await,
+                Ok(_) => self.discard(base).await?,
                 Err(e) => {
-                    self.discard(base).await;
+                    self.discard(base).await?;
                     return Err(self.refuse("creating a segment", e));
                 }
             }
@@ -243,12 +250,15 @@ impl<I: Io> Inner<I> {
         Ok(Prepared { segment, active })
     }
 
-    /// Removes the files of a segment that did not come to be. If that fails they stay as an empty segment, which the
-    /// next start removes.
-    async fn discard(&self, base: i64) {
-        for suffix in [names::LOG, names::INDEX, names::TIME_INDEX] {
-            let _ = disk::remove_file(&self.io, &self.path(base, suffix)).await;
-        }
+    /// Removes the files of a segment that did not come to be, durably: the next start would take them for a part of
+    /// the log.
+    async fn discard(&self, base: i64) -> Result<(), ReserveError> {
+        let dir = self.dir.borrow().clone();
+        let result = match remove_segment(&self.io, &dir, base).await {
+            Ok(()) => self.io.sync_dir(&dir).await,
+            Err(e) => Err(e),
+        };
+        result.map_err(|e| ReserveError::Offline(self.fail("removing an unused segment", e)))
     }
 
     /// Makes a prepared segment the active one; says which one that was before.

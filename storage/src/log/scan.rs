@@ -4,6 +4,7 @@ use bytes::Bytes;
 use millrace_io::Io;
 use millrace_proto::batch::{self, Header};
 use std::io::Result;
+use std::ops::Range;
 
 /// Enough for the batches between two index entries, when only boundaries are sought.
 pub(super) const SMALL_WINDOW: usize = 4 << 10;
@@ -26,8 +27,8 @@ pub(super) enum Found {
 pub(super) struct Walker<I: Io> {
     io: I,
     file: I::File,
-    /// The segment's base offset: every batch's offsets must fit behind it.
-    base: i64,
+    /// Every batch's offsets must lie within.
+    offsets: Range<i64>,
     /// The file is read up to here.
     size: u64,
     window_len: usize,
@@ -40,9 +41,16 @@ pub(super) struct Walker<I: Io> {
 }
 
 impl<I: Io> Walker<I> {
-    pub(super) fn new(io: I, file: I::File, base: i64, size: u64, position: u64, window_len: usize) -> Self {
+    /// A cursor at the front of a segment of `size` bytes that holds no offsets but these.
+    pub(super) fn new(io: I, file: I::File, offsets: Range<i64>, size: u64, window_len: usize) -> Self {
         let window = Bytes::new();
-        Walker { io, file, base, size, window_len, window, window_at: 0, position, bytes_read: 0 }
+        Walker { io, file, offsets, size, window_len, window, window_at: 0, position: 0, bytes_read: 0 }
+    }
+
+    /// The same, somewhere else.
+    pub(super) fn at(mut self, position: u64) -> Self {
+        self.position = position;
+        self
     }
 
     /// The file is read up to here.
@@ -62,7 +70,7 @@ impl<I: Io> Walker<I> {
             Err(e) if head.iter().all(|b| *b == 0) => return Ok(Found::Bad(format!("zeros ({e})"))),
             Err(e) => return Ok(Found::Bad(e.to_string())),
         };
-        Ok(match implausible(&header, self.base, left) {
+        Ok(match implausible(&header, &self.offsets, left) {
             Some(why) => Found::Bad(why),
             None => Found::Batch(header),
         })
@@ -105,13 +113,13 @@ impl<I: Io> Walker<I> {
         Ok(crc == header.crc)
     }
 
-    /// Moves forward, byte by byte, to the next position where a batch begins that checks out and whose offsets are
-    /// not below `from`. Says where that is.
-    pub(super) async fn find_batch(&mut self, from: i64) -> Result<Option<Header>> {
+    /// Moves forward, byte by byte, to the next position where a batch begins that checks out and is
+    /// `wanted`.
+    pub(super) async fn find_batch(&mut self, wanted: impl Fn(&Header) -> bool) -> Result<Option<Header>> {
         while self.position < self.size {
             if self.may_begin_here().await?
                 && let Found::Batch(header) = self.look().await?
-                && header.base_offset >= from
+                && wanted(&header)
                 && self.checks_out(&header).await?
             {
                 return Ok(Some(header));
@@ -147,15 +155,15 @@ const CRC_FROM: u64 = 21;
 const MAGIC_AT: u64 = 16;
 
 /// Why a header cannot be that of a batch in this segment with `left` bytes before the end of the file.
-fn implausible(header: &Header, base: i64, left: u64) -> Option<String> {
+fn implausible(header: &Header, offsets: &Range<i64>, left: u64) -> Option<String> {
     if header.size() as u64 > left {
         return Some(format!("a batch of {} bytes where {left} are left", header.size()));
     }
-    let relative = header.last_offset().checked_sub(base);
-    let fits = relative.is_some_and(|r| i32::try_from(r).is_ok());
-    if header.base_offset < base || header.last_offset_delta < 0 || !fits {
+    let relative = header.last_offset().checked_sub(offsets.start);
+    let fits = relative.is_some_and(|r| i32::try_from(r).is_ok()) && header.next_offset() <= offsets.end;
+    if header.base_offset < offsets.start || header.last_offset_delta < 0 || !fits {
         let (from, to) = (header.base_offset, header.last_offset());
-        return Some(format!("a batch with offsets {from} to {to} in a segment that begins at {base}"));
+        return Some(format!("a batch with offsets {from} to {to} in a segment that holds {offsets:?}"));
     }
     None
 }

@@ -228,7 +228,9 @@ impl<I: Io> Inner<I> {
     /// Opens a segment's offset index, if it is not open, so that look-ups and flushes know its length.
     pub(super) async fn open_offsets(&self, base: i64) -> std::io::Result<Option<I::File>> {
         let pick = |s: &mut Segment<I::File>| (s.offsets.file.clone(), s.offsets.stored);
-        let Some((file, stored)) = self.open_index(base, names::INDEX, 8, pick).await? else { return Ok(None) };
+        let Some((file, stored)) = self.open_index(base, names::INDEX, 8, pick).await? else {
+            return Ok(None);
+        };
         if let Some(segment) = self.state.borrow_mut().segment_mut(base) {
             segment.offsets.file = Some(file.clone());
             segment.offsets.stored.get_or_insert(stored);
@@ -256,7 +258,9 @@ impl<I: Io> Inner<I> {
         entry: u64,
         pick: impl FnOnce(&mut Segment<I::File>) -> (Option<I::File>, Option<u32>),
     ) -> std::io::Result<Option<(I::File, u32)>> {
-        let Some((file, stored)) = self.state.borrow_mut().segment_mut(base).map(pick) else { return Ok(None) };
+        let Some((file, stored)) = self.state.borrow_mut().segment_mut(base).map(pick) else {
+            return Ok(None);
+        };
         let file = match file {
             Some(file) => file,
             None => self.io.open(&self.path(base, suffix), Open::Create).await?,
@@ -276,11 +280,9 @@ impl<I: Io> Inner<I> {
             let known = self.state.borrow_mut().segment_mut(base).map(|s| s.size);
             total += match known {
                 Some(Some(size)) => size,
-                Some(None) => self
-                    .open_segment(base)
-                    .await
-                    .map_err(|e| self.read_error(base, names::LOG, e))?
-                    .size,
+                Some(None) => {
+                    self.open_segment(base).await.map_err(|e| self.read_error(base, names::LOG, e))?.size
+                }
                 None => 0,
             };
         }

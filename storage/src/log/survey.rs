@@ -66,7 +66,8 @@ impl Listing {
             remove_segment(io, dir, self.bases.remove(0)).await?;
         }
         let indexes = self.offset_indexes.union(&self.time_indexes);
-        let orphans: Vec<i64> = indexes.filter(|base| self.bases.binary_search(base).is_err()).copied().collect();
+        let orphans: Vec<i64> =
+            indexes.filter(|base| self.bases.binary_search(base).is_err()).copied().collect();
         for base in orphans {
             remove_segment(io, dir, base).await?;
         }
@@ -101,7 +102,7 @@ pub(super) async fn tail<I: Io>(io: &I, dir: &Path, base: i64) -> Result<Tail<I:
     let (offsets, indexed) = last_entry::<I, OffsetIndexEntry>(io, dir, base, names::INDEX).await?;
     let (times, latest) = last_entry::<I, TimeIndexEntry>(io, dir, base, names::TIME_INDEX).await?;
     let start = indexed.map(|entry| u64::from(entry.position)).filter(|at| *at < len).unwrap_or(0);
-    let mut walker = Walker::new(io.clone(), file, base, len, start, SMALL_WINDOW);
+    let mut walker = Walker::new(io.clone(), file, base..i64::MAX, len, SMALL_WINDOW).at(start);
     let mut active = Active::new(len, 0);
     active.resume(latest);
     let mut segment = Segment::unopened(base);

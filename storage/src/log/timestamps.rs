@@ -3,12 +3,12 @@
 
 use super::index::{Lookup, search_file};
 use super::names;
-use millrace_proto::files::TimeIndexEntry;
 use super::state::{Inner, Opened};
 use super::types::{ReadError, TimestampedOffset};
 use millrace_io::Io;
 use millrace_proto::batch::{self, Header};
 use millrace_proto::compression::Caps;
+use millrace_proto::files::TimeIndexEntry;
 
 impl<I: Io> Inner<I> {
     pub(super) async fn offset_for_timestamp(
@@ -143,7 +143,8 @@ impl<I: Io> Inner<I> {
         let bytes = self.io.read_at(&opened.file, position, header.size()).await;
         let bytes = bytes.map_err(|e| failed(e.to_string()))?;
         let mut scratch = Vec::new();
-        let records = batch::records(&bytes, &mut scratch, &Caps::default()).map_err(|e| failed(e.to_string()))?;
+        let records =
+            batch::records(&bytes, &mut scratch, &Caps::default()).map_err(|e| failed(e.to_string()))?;
         for record in records {
             let record = record.map_err(|e| failed(e.to_string()))?;
             if record.timestamp >= timestamp && record.offset >= from {

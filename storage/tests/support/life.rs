@@ -227,7 +227,11 @@ impl<F: Fn(&mut Faults)> Story<F> {
     fn check_files(&mut self, cx: &Context) -> Result<(), String> {
         let names = self.world.run_until(names(&cx.io, &log_dir()));
         self.outcome.segments += names.iter().filter(|n| n.ends_with(".log")).count() as u64;
-        if self.model.borrow().damaged.is_empty() { check_indexes(&self.host, &names, &log_dir()) } else { Ok(()) }
+        if self.model.borrow().damaged.is_empty() {
+            check_indexes(&self.host, &names, &log_dir())
+        } else {
+            Ok(())
+        }
     }
 
     /// Lets everything run for a while.
@@ -298,7 +302,8 @@ impl<F: Fn(&mut Faults)> Story<F> {
         let byte = self.rng.below(header.size() as u64);
         let durable = self.model.borrow().durable;
         // Neither checksum nor order covers the leader epoch: nobody could notice.
-        if (12..16).contains(&byte) || header.next_offset() > durable || !self.host.flip_bit(&path, at + byte) {
+        if (12..16).contains(&byte) || header.next_offset() > durable || !self.host.flip_bit(&path, at + byte)
+        {
             return;
         }
         self.outcome.flips += 1;

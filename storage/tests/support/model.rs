@@ -59,7 +59,9 @@ impl Model {
 
     pub fn on_durable(&mut self, end: i64) {
         let (before, written) = (self.durable, self.written);
-        self.check(end > before && end <= written, || format!("durable went from {before} to {end}, written {written}"));
+        self.check(end > before && end <= written, || {
+            format!("durable went from {before} to {end}, written {written}")
+        });
         self.durable = end;
     }
 
@@ -72,6 +74,12 @@ impl Model {
         let first = self.log.range(..=from).next_back().map_or(from, |(base, _)| *base);
         let batches = self.log.range(first..).take_while(|(_, batch)| batch.end <= upto);
         batches.flat_map(|(_, batch)| batch.bytes.to_vec()).collect()
+    }
+
+    /// The largest timestamp of the records from the log's start up to `upto`.
+    pub fn largest_timestamp(&self, upto: i64) -> Option<i64> {
+        let records = self.log.values().flat_map(|batch| &batch.records);
+        records.filter(|(offset, _)| *offset >= self.log_start && *offset < upto).map(|(_, t)| *t).max()
     }
 
     /// The first record from the log's start up to `upto` with a timestamp of at least `timestamp`.

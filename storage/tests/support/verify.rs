@@ -22,7 +22,9 @@ pub async fn verify_opened(cx: &Context, found: &Recovery, end: End) -> Result<(
     check_bounds(&cx.model.borrow(), found, end)?;
     for range in &found.quarantined {
         let model = cx.model.borrow();
-        if let Some(innocent) = range.clone().find(|o| *o < model.durable && *o >= model.log_start && !model.is_damaged(*o)) {
+        if let Some(innocent) =
+            range.clone().find(|o| *o < model.durable && *o >= model.log_start && !model.is_damaged(*o))
+        {
             return Err(format!("{range:?} is quarantined although {innocent} was durable and not damaged"));
         }
     }
@@ -32,7 +34,6 @@ pub async fn verify_opened(cx: &Context, found: &Recovery, end: End) -> Result<(
     model.log = log;
     (model.log_start, model.durable, model.written) = (found.log_start, found.end, found.end);
     (model.may_cut_from, model.failed) = (i64::MAX, false);
-    model.damaged.retain(|range| range.end > found.log_start);
     Ok(())
 }
 
@@ -79,7 +80,9 @@ async fn read_all(cx: &Context, found: &Recovery) -> Result<Batches, String> {
         for extent in extents {
             let bytes = cx.log.read_bytes(&extent).await.map_err(|e| e.to_string())?;
             at = take_batches(&cx.model.borrow(), &bytes, at, &mut log)?;
-            if at != extent.end_offset && !(extent.base_offset..at.max(extent.end_offset)).any(|o| cx.model.borrow().is_damaged(o)) {
+            if at != extent.end_offset
+                && !(extent.base_offset..at.max(extent.end_offset)).any(|o| cx.model.borrow().is_damaged(o))
+            {
                 return Err(format!("an extent says that it ends at {}, it ends at {at}", extent.end_offset));
             }
         }
@@ -106,7 +109,13 @@ fn take_batches(model: &Model, mut bytes: &[u8], mut at: i64, log: &mut Batches)
             Some(known) => {
                 log.insert(header.base_offset, known.clone());
             }
-            None => return Err(format!("the batch at {} was never appended (valid: {})", header.base_offset, verify(batch).is_ok())),
+            None => {
+                return Err(format!(
+                    "the batch at {} was never appended (valid: {})",
+                    header.base_offset,
+                    verify(batch).is_ok()
+                ));
+            }
         }
         at = header.next_offset();
         bytes = rest;
@@ -133,7 +142,8 @@ pub fn check_indexes(host: &Host, names: &[String], dir: &Path) -> Result<(), St
         let mut last = None;
         for entry in OffsetIndexEntry::all(&file(".index")) {
             let named = batches.iter().find(|(at, _)| *at == u64::from(entry.position));
-            let right = named.is_some_and(|(_, h)| h.last_offset() == base + i64::from(entry.relative_offset));
+            let right =
+                named.is_some_and(|(_, h)| h.last_offset() == base + i64::from(entry.relative_offset));
             if !right || last >= Some(entry.relative_offset) {
                 return Err(format!("segment {base}: offset index entry {entry:?} is wrong"));
             }
@@ -141,7 +151,9 @@ pub fn check_indexes(host: &Host, names: &[String], dir: &Path) -> Result<(), St
         }
         let mut latest = None;
         for entry in TimeIndexEntry::all(&file(".timeindex")) {
-            let upto = batches.iter().take_while(|(_, h)| h.last_offset() <= base + i64::from(entry.relative_offset));
+            let upto = batches
+                .iter()
+                .take_while(|(_, h)| h.last_offset() <= base + i64::from(entry.relative_offset));
             let right = upto.map(|(_, h)| h.max_timestamp).max() == Some(entry.timestamp);
             if !right || latest >= Some(entry.timestamp) {
                 return Err(format!("segment {base}: time index entry {entry:?} is wrong"));

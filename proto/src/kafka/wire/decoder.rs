@@ -32,6 +32,14 @@ pub enum Malformed {
         /// Bytes the frame still holds.
         left: usize,
     },
+    /// The message's vectors would take more memory than [`super::memory_limit`] allows for its length.
+    #[error("the message is made of too many small elements: {wanted} bytes of memory wanted, {left} left")]
+    Memory {
+        /// Bytes of memory that the next vector takes.
+        wanted: usize,
+        /// Bytes of memory that the message may still take.
+        left: usize,
+    },
     /// A length below -1.
     #[error("negative length {0}")]
     NegativeLength(i32),
@@ -79,12 +87,14 @@ pub enum Malformed {
 pub struct Decoder<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Bytes of memory that vectors may still take.
+    memory: usize,
 }
 
 impl<'a> Decoder<'a> {
     /// Starts at the first of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, memory: super::memory_limit(bytes.len()) }
     }
 
     /// Bytes not read yet.
@@ -202,6 +212,14 @@ impl<'a> Decoder<'a> {
         Ok(count)
     }
 
+    /// Takes the memory of a vector of `count` elements, `size` bytes each, out of what the message may have.
+    pub(super) fn claim(&mut self, count: usize, size: usize) -> Result<(), DecodeError> {
+        let wanted = count.saturating_mul(size);
+        let left = self.memory;
+        self.memory = left.checked_sub(wanted).ok_or_else(|| self.error(Malformed::Memory { wanted, left }))?;
+        Ok(())
+    }
+
     /// Reads a section of tagged fields, handing each one that it knows to `field`.
     ///
     /// `field` answers whether it read the tag's content; one that it does not know is skipped.
@@ -230,8 +248,9 @@ impl<'a> Decoder<'a> {
     ) -> Result<(), DecodeError> {
         let size = self.uvarint()? as usize;
         self.take(size)?;
-        let mut content = Decoder { bytes: &self.bytes[..self.at], at: self.at - size };
+        let mut content = Decoder { bytes: &self.bytes[..self.at], at: self.at - size, memory: self.memory };
         let known = field(tag, &mut content)?;
+        self.memory = content.memory;
         match content.left() {
             left if known && left > 0 => Err(content.error(Malformed::TagSize { tag, left })),
             _ => Ok(()),

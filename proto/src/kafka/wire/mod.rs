@@ -20,6 +20,15 @@ pub const MAX_STRING: usize = i16::MAX as usize;
 /// shortest of elements they are read from. Bodies that carry records take far less than their own size.
 pub const MEMORY_FACTOR: usize = 32;
 
+/// The most memory, in bytes, that decoding a body of `len` bytes may take: for short ones [`MEMORY_FACTOR`] times as
+/// much, for long ones not much more than honest elements need (a partition to fetch takes twice its bytes, a topic with
+/// a name of a few letters eight times).
+pub const fn memory_limit(len: usize) -> usize {
+    const FREE: usize = 128 * 1024;
+    let (short, long) = (len.saturating_mul(MEMORY_FACTOR), len.saturating_mul(4).saturating_add(FREE));
+    if short < long { short } else { long }
+}
+
 /// The version of the message being read or written, and whether that version is flexible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {

@@ -203,6 +203,7 @@ impl<'de, T: Decode<'de>> DecodeNullable<'de> for Vec<T> {
     fn decode_nullable(d: &mut Decoder<'de>, v: Version) -> Result<Option<Self>, DecodeError> {
         let Some(announced) = long_length(d, v)? else { return Ok(None) };
         let count = d.check_count(announced, T::min_size(v))?;
+        d.claim(count, size_of::<T>())?;
         let mut elements = Vec::with_capacity(count);
         for _ in 0..count {
             elements.push(T::decode(d, v)?);
