@@ -56,12 +56,25 @@ async fn respond<I: Io>(shard: &Shard<I>, head: &[u8]) -> Bytes {
             let snapshots = shard.metrics_of_all().await;
             response("200 OK", "text/plain; version=0.0.4; charset=utf-8", &metrics::render(&snapshots))
         }
-        (Some("GET"), "/health") => match shard.health() {
+        (Some("GET"), "/health") => match health(shard).await {
             Ok(()) => response("200 OK", "text/plain", "ok\n"),
             Err(why) => response("503 Service Unavailable", "text/plain", &format!("{why}\n")),
         },
         (Some("GET"), _) => response("404 Not Found", "text/plain", "there are /metrics and /health\n"),
         _ => response("405 Method Not Allowed", "text/plain", "only GET is answered\n"),
+    }
+}
+
+/// Whether every shard serves all that it should.
+async fn health<I: Io>(shard: &Shard<I>) -> Result<(), String> {
+    if shard.is_stopping() {
+        return Err("shutting down".to_owned());
+    }
+    let shards = shard.metrics_of_all().await;
+    let offline: Vec<_> = shards.iter().flat_map(|shard| shard.offline()).collect();
+    match offline.first() {
+        None => Ok(()),
+        Some(first) => Err(format!("{} partitions are offline; the first: {first}", offline.len())),
     }
 }
 

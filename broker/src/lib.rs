@@ -8,5 +8,6 @@ mod grpc_backend;
 pub mod http;
 pub mod limits;
 pub mod metrics;
+pub mod moment;
 pub mod net;
 pub mod shard;

@@ -118,13 +118,25 @@ pub struct Metrics {
     pub hops: Counter,
 }
 
+/// What a shard has at one moment.
+#[derive(Clone, Default)]
+pub struct Holdings {
+    /// Its number.
+    pub shard: usize,
+    /// Partitions that it serves.
+    pub partitions: usize,
+    /// Partitions that it should serve and cannot: each with the reason.
+    pub offline: Vec<String>,
+    /// Bytes of requests in flight.
+    pub in_flight_bytes: usize,
+    /// What its machine has done.
+    pub io: Counters,
+}
+
 /// A shard's numbers at one moment. Goes from core to core.
 #[derive(Clone, Default)]
 pub struct Snapshot {
-    shard: usize,
-    partitions: usize,
-    in_flight_bytes: usize,
-    io: Counters,
+    holdings: Holdings,
     ports: [(&'static str, PortSnapshot); 2],
     appended: [u64; 3],
     hops: u64,
@@ -142,7 +154,7 @@ struct PortSnapshot {
 
 impl Metrics {
     /// The numbers now.
-    pub fn snapshot(&self, shard: usize, partitions: usize, in_flight_bytes: usize, io: Counters) -> Snapshot {
+    pub fn snapshot(&self, holdings: Holdings) -> Snapshot {
         let port = |port: &Port| PortSnapshot {
             connections: port.connections.get(),
             accepted: port.accepted.get(),
@@ -152,10 +164,7 @@ impl Metrics {
             errors: port.errors.borrow().clone(),
         };
         Snapshot {
-            shard,
-            partitions,
-            in_flight_bytes,
-            io,
+            holdings,
             ports: [("kafka", port(&self.kafka)), ("grpc", port(&self.grpc))],
             appended: [self.appended_batches.get(), self.appended_bytes.get(), self.appended_records.get()],
             hops: self.hops.get(),
@@ -171,8 +180,14 @@ struct Family<'a> {
 }
 
 impl Snapshot {
+    /// Partitions that should be served and are not: each with the reason.
+    pub fn offline(&self) -> &[String] {
+        &self.holdings.offline
+    }
+
     fn families(&self) -> Vec<Family<'_>> {
-        let shard = format!("shard=\"{}\"", self.shard);
+        let Holdings { shard, partitions, offline, in_flight_bytes, io } = &self.holdings;
+        let shard = format!("shard=\"{shard}\"");
         let one = |name, kind, help, value| Family { name, kind, help, samples: vec![("", shard.clone(), value)] };
         let way = |way: &str| format!("{shard},way=\"{way}\"");
         let port = |name, kind, help, value: fn(&PortSnapshot) -> u64| Family {
@@ -182,27 +197,28 @@ impl Snapshot {
             samples: self.ports.iter().map(|(p, n)| ("", format!("{shard},port=\"{p}\""), value(n))).collect(),
         };
         let mut families = vec![
-            one("millrace_partitions", "gauge", "Partitions that this shard owns.", self.partitions as u64),
-            one("millrace_in_flight_bytes", "gauge", "Request bytes held.", self.in_flight_bytes as u64),
+            one("millrace_partitions", "gauge", "Partitions that this shard owns.", *partitions as u64),
+            one("millrace_offline_partitions", "gauge", "Partitions that should be served and are not.", offline.len() as u64),
+            one("millrace_in_flight_bytes", "gauge", "Request bytes held.", *in_flight_bytes as u64),
             one("millrace_appended_batches_total", "counter", "Record batches appended.", self.appended[0]),
             one("millrace_appended_bytes_total", "counter", "Bytes of record batches appended.", self.appended[1]),
             one("millrace_appended_records_total", "counter", "Records appended.", self.appended[2]),
             one("millrace_shard_hops_total", "counter", "Calls taken from other shards.", self.hops),
-            one("millrace_received_bytes_total", "counter", "Bytes received from sockets.", self.io.received_bytes),
+            one("millrace_received_bytes_total", "counter", "Bytes received from sockets.", io.received_bytes),
             Family {
                 name: "millrace_sent_bytes_total",
                 kind: "counter",
                 help: "Bytes sent: from memory, from the page cache (sendfile), from the disk (splice).",
                 samples: vec![
-                    ("", way("memory"), self.io.sent_bytes),
-                    ("", way("sendfile"), self.io.hot_bytes),
-                    ("", way("splice"), self.io.cold_bytes),
+                    ("", way("memory"), io.sent_bytes),
+                    ("", way("sendfile"), io.hot_bytes),
+                    ("", way("splice"), io.cold_bytes),
                 ],
             },
-            one("millrace_written_bytes_total", "counter", "Bytes written to files.", self.io.written_bytes),
-            one("millrace_writes_total", "counter", "Writes to files.", self.io.writes),
-            one("millrace_syncs_total", "counter", "Syncs of files and directories.", self.io.syncs),
-            one("millrace_turns_total", "counter", "Rounds of the event loop.", self.io.turns),
+            one("millrace_written_bytes_total", "counter", "Bytes written to files.", io.written_bytes),
+            one("millrace_writes_total", "counter", "Writes to files.", io.writes),
+            one("millrace_syncs_total", "counter", "Syncs of files and directories.", io.syncs),
+            one("millrace_turns_total", "counter", "Rounds of the event loop.", io.turns),
             port("millrace_connections", "gauge", "Connections open.", |p| p.connections),
             port("millrace_connections_accepted_total", "counter", "Connections taken.", |p| p.accepted),
             port("millrace_connections_refused_total", "counter", "Connections refused or broken.", |p| p.refused),
@@ -280,7 +296,7 @@ mod tests {
         metrics.kafka.request("Produce", Duration::from_micros(100));
         metrics.kafka.request("Produce", Duration::from_secs(60));
         metrics.kafka.error("UNKNOWN_TOPIC_OR_PARTITION");
-        let shards: Vec<_> = (0..2).map(|i| metrics.snapshot(i, 3, 0, Counters::default())).collect();
+        let shards: Vec<_> = (0..2).map(|shard| metrics.snapshot(Holdings { shard, ..Holdings::default() })).collect();
         let text = render(&shards);
         assert_eq!(text.matches("# TYPE millrace_request_seconds histogram").count(), 1);
         let bucket = "millrace_request_seconds_bucket{shard=\"1\",port=\"kafka\",api=\"Produce\",le=\"0.000256\"} 1\n";

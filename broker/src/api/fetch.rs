@@ -12,6 +12,7 @@ use crate::shard::calls::{FetchPart, Fetched, Found};
 use crate::shard::fetch::Fetch;
 use crate::shard::partition_driver::PartitionId;
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use millrace_io::Io;
 use millrace_logic::meta::Image;
 use millrace_logic::partition::{Isolation, LeaderEpoch};
@@ -22,6 +23,7 @@ use millrace_proto::kafka::messages::fetch::{
 };
 use millrace_proto::kafka::wire::EncodedFrame;
 use millrace_storage::Extent;
+use std::pin::pin;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -96,7 +98,12 @@ async fn finish<I: Io>(call: Call<I>, plan: Vec<TopicParts>, mut fetch: Fetch) {
         // There is something to tell already.
         fetch.max_wait = Duration::ZERO;
     }
-    let mut found = call.shard.fetch(fetch).await.into_iter();
+    let lost = call.ticket.lost();
+    let mut found = match select(pin!(call.shard.fetch(fetch)), pin!(lost)).await {
+        Either::Left((found, _)) => found.into_iter(),
+        // Nobody waits for it any more.
+        Either::Right(_) => return,
+    };
     let mut extents = Vec::new();
     let responses = plan.iter().map(|topic| FetchableTopicResponse {
         topic: &topic.name,

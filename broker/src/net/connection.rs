@@ -44,15 +44,21 @@ pub async fn serve<I: Io>(shard: Shard<I>, socket: I::Socket, peer: SocketAddr, 
         Frames::new(shard.io().clone(), reader, limits.request_max_bytes, limits.patience, budgets);
     let connection = Rc::new(Connection { shard: shard.clone(), peer, responses: responses.clone() });
     match read_requests(&connection, &mut frames, &pulse).await {
-        Ok(()) | Err(FrameError::Closed) => {}
+        // Closed by us: what the peer asked for before is still answered, and the writer closes behind it.
+        Ok(()) => {}
+        Err(FrameError::TimedOut) if shard.is_stopping() => {}
         Err(FrameError::TimedOut) if responses.in_flight() == 0 => tracing::debug!(%peer, "idle connection closed"),
-        Err(FrameError::Io(error)) => tracing::debug!(%peer, %error, "connection lost"),
+        // A peer that has finished waits for nothing (as in Kafka), and what waits for it ends.
+        Err(FrameError::Closed) => responses.break_off(),
+        Err(FrameError::Io(error)) => {
+            tracing::debug!(%peer, %error, "connection lost");
+            responses.break_off();
+        }
         Err(error) => {
             shard.metrics().kafka.refused_connections.add(1);
             tracing::warn!(%peer, "connection closed: {error}");
         }
     }
-    // What the peer asked for before it finished is still answered; the writer closes the connection behind it.
     responses.finish();
 }
 

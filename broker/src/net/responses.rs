@@ -1,11 +1,12 @@
 //! The ordered response queue of one connection: requests run side by side, answers leave in request order (the Kafka
 //! protocol's guarantee). A [`Ticket`] is the right, and the duty, to answer one request.
 
+use crate::moment::Moment;
 use crate::net::budget::Reservation;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -52,7 +53,7 @@ struct State<F> {
     /// No request will come any more; what is in flight is still answered.
     finished: Cell<bool>,
     /// The connection is gone; answers are dropped.
-    broken: Cell<bool>,
+    broken: Moment,
 }
 
 /// The queue. One writer takes from it; tickets fill it.
@@ -80,7 +81,7 @@ impl<F> Default for Responses<F> {
             writer: RefCell::default(),
             reader: RefCell::default(),
             finished: Cell::new(false),
-            broken: Cell::new(false),
+            broken: Moment::default(),
         }))
     }
 }
@@ -102,7 +103,7 @@ impl<F> Responses<F> {
     /// Waits until fewer than `requests` requests and at most `memory` bytes of answers wait here, or all is lost.
     pub async fn room(&self, requests: usize, memory: usize) {
         poll_fn(|cx| {
-            if self.0.broken.get() || (self.in_flight() < requests && self.0.memory.get() <= memory) {
+            if self.0.broken.is_reached() || (self.in_flight() < requests && self.0.memory.get() <= memory) {
                 return Poll::Ready(());
             }
             *self.0.reader.borrow_mut() = Some(cx.waker().clone());
@@ -119,7 +120,7 @@ impl<F> Responses<F> {
 
     /// The connection is lost: drop every answer, now and later.
     pub fn break_off(&self) {
-        self.0.broken.set(true);
+        self.0.broken.reach();
         let dropped = std::mem::take(&mut *self.0.slots.borrow_mut());
         self.0.first.set(self.0.first.get() + dropped.len() as u64);
         drop(dropped);
@@ -130,7 +131,7 @@ impl<F> Responses<F> {
 
     /// Whether the connection is lost.
     pub fn is_broken(&self) -> bool {
-        self.0.broken.get()
+        self.0.broken.is_reached()
     }
 
     /// The answers that may be sent now, in order, with what they hold; `None` at the end of the connection.
@@ -139,7 +140,7 @@ impl<F> Responses<F> {
     }
 
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Ready<F>>> {
-        if self.0.broken.get() {
+        if self.0.broken.is_reached() {
             return Poll::Ready(None);
         }
         let mut ready = Ready { pieces: Vec::new(), held: Vec::new(), answers: 0, close: false };
@@ -172,7 +173,7 @@ impl<F> Responses<F> {
     }
 
     fn answer(&self, number: u64, answer: Answer<F>) {
-        if self.0.broken.get() {
+        if self.0.broken.is_reached() {
             return;
         }
         let mut slots = self.0.slots.borrow_mut();
@@ -206,6 +207,11 @@ impl<F> Ready<F> {
 }
 
 impl<F> Ticket<F> {
+    /// Completes when nobody waits for the answer any more.
+    pub fn lost(&self) -> impl Future<Output = ()> + use<F> + 'static {
+        self.queue.0.broken.reached()
+    }
+
     /// Answers the request.
     pub fn answer(mut self, answer: Answer<F>) {
         self.answered = true;

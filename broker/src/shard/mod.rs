@@ -11,7 +11,6 @@ pub mod partition_driver;
 mod producer_files;
 pub mod router;
 pub mod tickets;
-mod stop;
 mod timers;
 
 pub use calls::{Entrance, ShardCall};
@@ -20,7 +19,8 @@ use crate::config::Config;
 use crate::config::topic::Rules;
 use crate::grpc;
 use crate::http;
-use crate::metrics::{Metrics, Port, Snapshot};
+use crate::metrics::{Holdings, Metrics, Port, Snapshot};
+use crate::moment::Moment;
 use crate::net::admission::Permit;
 use crate::net::budget::SizedBudget;
 use crate::net::connection;
@@ -43,14 +43,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 use tickets::{ProduceGather, Watch, WatchTicket};
-use stop::Stop;
 use timers::Timers;
 
 /// How many messages a shard's mailbox holds. Each is a whole request's share; senders wait when it is full.
 pub const MAILBOX: usize = 1024;
 
 /// How often connections are looked at for being late, and offsets are sent to the checkpoints.
-const HOUSEKEEPING: Duration = Duration::from_millis(500);
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// How often producers that have been silent for too long are forgotten.
 const PRODUCER_EXPIRY: Duration = Duration::from_secs(600);
@@ -87,8 +86,7 @@ struct State<I: Io> {
     metadata: OnceCell<Rc<MetadataDriver<I>>>,
     /// Made for the first connection. It holds this shard in turn, until the logs are closed.
     grpc: RefCell<Option<grpc::Server<Shard<I>>>>,
-    stopping: Cell<bool>,
-    stop: Stop,
+    stop: Moment,
 }
 
 /// What partitions report to, without knowing the shard.
@@ -155,8 +153,7 @@ impl<I: Io> Shard<I> {
             producer_ids: RefCell::default(),
             metadata: OnceCell::new(),
             grpc: RefCell::default(),
-            stopping: Cell::new(false),
-            stop: Stop::default(),
+            stop: Moment::default(),
         }))
     }
 
@@ -224,7 +221,7 @@ impl<I: Io> Shard<I> {
 
     /// Whether the broker is going down.
     pub fn is_stopping(&self) -> bool {
-        self.0.stopping.get()
+        self.0.stop.is_reached()
     }
 
     /// Makes this the shard that decides on metadata.
@@ -301,7 +298,7 @@ impl<I: Io> Shard<I> {
             Err(error) => return tracing::debug!(%peer, %error, "connection lost before it began"),
         };
         let server = self.grpc_server();
-        if let Err(error) = server.serve(&self.0.io, reader, writer, self.0.stop.stopped()).await {
+        if let Err(error) = server.serve(&self.0.io, reader, writer, self.0.stop.reached()).await {
             tracing::debug!(%peer, %error, "gRPC connection lost");
         }
     }
@@ -426,20 +423,14 @@ impl<I: Io> Shard<I> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let partitions = self.0.partitions.borrow().len();
-        self.0.metrics.snapshot(self.0.index, partitions, self.0.budget.used(), self.0.io.counters())
-    }
-
-    /// Whether this shard serves all that it should.
-    pub fn health(&self) -> Result<(), String> {
-        if self.is_stopping() {
-            return Err("shutting down".to_owned());
-        }
         let (failed, failures) = (self.0.failed.borrow(), self.0.house.failures.borrow());
-        match failed.values().chain(failures.values()).next() {
-            None => Ok(()),
-            Some(first) => Err(format!("{} partitions are offline; the first: {first}", failed.len() + failures.len())),
-        }
+        self.0.metrics.snapshot(Holdings {
+            shard: self.0.index,
+            partitions: self.0.partitions.borrow().len(),
+            offline: failed.values().chain(failures.values()).cloned().collect(),
+            in_flight_bytes: self.0.budget.used(),
+            io: self.0.io.counters(),
+        })
     }
 
     /// Looks after connections, deadlines and checkpoints for as long as the process lives.
@@ -484,8 +475,7 @@ impl<I: Io> Shard<I> {
 
     /// Takes no further requests and waits until what is in flight is answered, or `patience` is over.
     pub(crate) async fn drain(&self, patience: Duration) {
-        self.0.stopping.set(true);
-        self.0.stop.wake();
+        self.0.stop.reach();
         for watch in self.0.watches.borrow().values() {
             WatchTicket(watch.clone()).fire();
         }

@@ -94,6 +94,16 @@ impl Producer {
         self.client.closing.leave(&self.client.name);
     }
 
+    /// Sends one batch to each partition, and waits for the answer.
+    pub async fn send_once(mut self) -> Result<(), Lost> {
+        self.stream = Stream(self.client.judge.next_number());
+        let mut connection = Connection::open(&self.client.io, self.client.broker).await?;
+        let flight: Flight = (0..self.lanes.len()).map(|at| self.add_batch(at)).collect();
+        self.send(&mut connection, &flight).await?;
+        let answer = connection.receive::<ProduceResponse<'_>>(self.version).await?;
+        self.take(&answer, &flight)
+    }
+
     fn is_done(&self) -> bool {
         self.client.closing.has_begun() && self.lanes.iter().all(|lane| lane.done && lane.unacked.is_empty())
     }
@@ -163,14 +173,21 @@ impl Producer {
                 continue;
             }
             if lane.under_way == lane.unacked.len() {
-                let batch = self.next_batch(at);
-                self.lanes[at].unacked.push_back(batch);
+                self.add_batch(at);
             }
             let lane = &mut self.lanes[at];
             flight.push((at, lane.unacked[lane.under_way].first));
             lane.under_way += 1;
         }
         flight
+    }
+
+    /// Makes a batch for a lane; the lane, and the number of the batch's first record.
+    fn add_batch(&mut self, at: usize) -> (usize, u64) {
+        let batch = self.next_batch(at);
+        let first = batch.first;
+        self.lanes[at].unacked.push_back(batch);
+        (at, first)
     }
 
     fn next_batch(&mut self, at: usize) -> Batch {
@@ -238,7 +255,7 @@ impl Producer {
         match part.error_code {
             ErrorCode::None => {
                 let batch = lane.unacked.remove(place).expect("found above");
-                lane.under_way -= 1;
+                lane.under_way = lane.under_way.saturating_sub(1);
                 lane.done = self.client.closing.has_begun();
                 let promise = if let Kind::Once(promise) = self.kind { promise } else { Promise::Durable };
                 let (partition, offsets) = (lane.target.partition, part.base_offset..);
