@@ -20,6 +20,9 @@ use uuid::Uuid;
 /// How long clients may take to finish what is in flight when the broker stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// Connections for metrics and health at once: each lives for one request.
+const HTTP_CONNECTIONS: usize = 64;
+
 /// What a broker tells whoever started it.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -239,9 +242,14 @@ impl<I: Io> Ports<I> {
 
     fn open(self, io: &I, shard: &Shard<I>, config: &Config) {
         let limits = &config.limits;
-        let admission = Admission::new(shard.shards(), limits.connections, limits.connections_per_ip);
         for (entrance, listener) in self.listeners {
-            io.spawn(listener::accept(shard.clone(), listener, entrance, admission.clone()));
+            let connections = match entrance {
+                Entrance::Kafka => limits.connections,
+                Entrance::Grpc => limits.grpc_connections,
+                Entrance::Http => HTTP_CONNECTIONS,
+            };
+            let admission = Admission::new(shard.shards(), connections, limits.connections_per_ip);
+            io.spawn(listener::accept(shard.clone(), listener, entrance, admission));
         }
     }
 }

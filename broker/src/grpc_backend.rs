@@ -9,7 +9,7 @@ use crate::grpc::backend::{
     TopicSummary,
 };
 use crate::net::budget::Budget;
-use crate::shard::Shard;
+use crate::shard::{Entrance, Shard};
 use crate::shard::calls::{self, ListOffsetsPart, ProducePart};
 use crate::shard::fetch::Fetch;
 use crate::shard::metadata::TopicWish;
@@ -27,6 +27,14 @@ use uuid::Uuid;
 impl<I: Io> Backend for Shard<I> {
     fn wall_clock(&self) -> i64 {
         self.io().wall_clock()
+    }
+
+    fn call_ended(&self, method: &'static str, failure: Option<&'static str>, took: Duration) {
+        let port = self.port(Entrance::Grpc);
+        port.request(method, took);
+        if let Some(reason) = failure {
+            port.error(reason);
+        }
     }
 
     fn random(&self) -> u64 {
@@ -256,6 +264,9 @@ impl<I: Io> Shard<I> {
         batch: &[u8],
     ) -> Result<(PartitionId, batch::Checked), Error> {
         let id = self.find(topic, partition)?;
+        if meta::names::is_internal(topic) {
+            return Err(Error::new(ErrorCode::InvalidTopicException, format!("only the broker writes to {topic}")));
+        }
         let image = self.image();
         let rules = self.rules(image.topic_by_id(id.topic).ok_or_else(|| unknown_topic(topic))?);
         let checked = batch::validate(batch, &produce_limits(self, &rules, true)).map_err(|e| error(&e))?;

@@ -1,6 +1,7 @@
 //! Every bound on what strangers can make a broker hold, and the arithmetic: the worst case is computed at start and
 //! printed.
 
+use crate::grpc;
 use crate::net::frames::{Patience, READ_AHEAD};
 use millrace_proto::kafka::wire::memory_limit;
 use std::fmt;
@@ -11,8 +12,10 @@ use std::time::Duration;
 pub struct Limits {
     /// `socket.request.max.bytes`: the largest request.
     pub request_max_bytes: usize,
-    /// `max.connections`: connections at once, over all shards and both client ports.
+    /// `max.connections`: connections of the Kafka port at once, over all shards.
     pub connections: usize,
+    /// `grpc.max.connections`: connections of the gRPC port at once, over all shards. Each carries many calls.
+    pub grpc_connections: usize,
     /// `max.connections.per.ip`: of which from one address.
     pub connections_per_ip: usize,
     /// Requests of one connection that run at once; the next one is not read before one is answered.
@@ -39,6 +42,7 @@ impl Default for Limits {
         Self {
             request_max_bytes: 100 << 20,
             connections: 10_000,
+            grpc_connections: 1_000,
             connections_per_ip: 4_000,
             // Clients keep 5 requests in flight by default, librdkafka's tools far more; beyond some dozens a
             // connection gains nothing.
@@ -63,7 +67,8 @@ impl Limits {
         let requests = shards * (self.shard_bytes / 2 + (self.shard_bytes / 2).max(largest));
         let read_ahead = self.connections * READ_AHEAD;
         let answers = self.connections * self.connection_answer_bytes;
-        WorstCase { requests, read_ahead, answers }
+        let grpc = grpc::Limits::default().worst_case(shards, self.grpc_connections);
+        WorstCase { requests, read_ahead, answers, grpc }
     }
 }
 
@@ -76,6 +81,8 @@ pub struct WorstCase {
     pub read_ahead: usize,
     /// Answers in memory, if no connection reads.
     pub answers: usize,
+    /// What the gRPC port's connections can make it hold besides.
+    pub grpc: usize,
 }
 
 impl fmt::Display for WorstCase {
@@ -83,10 +90,11 @@ impl fmt::Display for WorstCase {
         let mib = |bytes: usize| bytes >> 20;
         write!(
             f,
-            "{} MiB of requests, {} MiB read ahead, {} MiB of unread answers",
+            "{} MiB of requests, {} MiB read ahead, {} MiB of unread answers, {} MiB of gRPC streams",
             mib(self.requests),
             mib(self.read_ahead),
-            mib(self.answers)
+            mib(self.answers),
+            mib(self.grpc)
         )
     }
 }
@@ -97,8 +105,9 @@ mod tests {
 
     #[test]
     fn the_arithmetic_is_what_the_text_says() {
-        let limits = Limits { connections: 1024, ..Limits::default() };
+        let limits = Limits { connections: 1024, grpc_connections: 128, ..Limits::default() };
         let worst = limits.worst_case(2);
-        assert_eq!(worst.to_string(), "1256 MiB of requests, 32 MiB read ahead, 128 MiB of unread answers");
+        let parts = ["1256 MiB of requests", "32 MiB read ahead", "128 MiB of unread answers", "1472 MiB of gRPC streams"];
+        assert_eq!(worst.to_string(), parts.join(", "));
     }
 }

@@ -108,6 +108,8 @@ pub struct Metrics {
     pub kafka: Port,
     /// The gRPC port.
     pub grpc: Port,
+    /// The port for metrics and health.
+    pub http: Port,
     /// Record batches appended.
     pub appended_batches: Counter,
     /// Bytes of record batches appended.
@@ -137,7 +139,7 @@ pub struct Holdings {
 #[derive(Clone, Default)]
 pub struct Snapshot {
     holdings: Holdings,
-    ports: [(&'static str, PortSnapshot); 2],
+    ports: [(&'static str, PortSnapshot); 3],
     appended: [u64; 3],
     hops: u64,
 }
@@ -165,7 +167,7 @@ impl Metrics {
         };
         Snapshot {
             holdings,
-            ports: [("kafka", port(&self.kafka)), ("grpc", port(&self.grpc))],
+            ports: [("kafka", port(&self.kafka)), ("grpc", port(&self.grpc)), ("http", port(&self.http))],
             appended: [self.appended_batches.get(), self.appended_bytes.get(), self.appended_records.get()],
             hops: self.hops.get(),
         }

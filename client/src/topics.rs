@@ -19,7 +19,7 @@ pub struct Topics {
 /// # use millrace_client::NewTopic;
 /// let topic = NewTopic::new("orders").partitions(12).config("segment.bytes", "268435456");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NewTopic {
     request: v1::CreateTopicRequest,
 }

@@ -2,7 +2,7 @@
 //!
 //! Two machines implement [`Io`]: [`uring`], the real one (the only place that names glommio, io-uring, nix or libc,
 //! and the only place with `unsafe`), and [`simulated`], virtual time and disks that tear, from a seed. One contract
-//! suite (`tests/contract.rs`) runs on both.
+//! suite (`tests/contract/`) runs on both.
 //!
 //! A value of a type that implements `Io` is one core's view of the machine: a cheap handle that never leaves its core.
 //! Dispatch is static; futures are never `Send`. Dropping a future cancels the wait, never the memory safety of an
@@ -170,7 +170,7 @@ pub trait Writer: 'static {
     async fn send_file(&mut self, file: &Self::File, offset: u64, len: u64, recent: bool, more: bool) -> Result<()>;
     /// How long the peer may take no byte at all before a send fails. Default: 30 s.
     fn set_stall_limit(&mut self, limit: Duration);
-    /// Tells the peer that no more will come, and wakes the reader with 0.
+    /// Tells the peer that no more will come, and wakes this connection's own reader with 0.
     fn shutdown(&mut self);
 }
 

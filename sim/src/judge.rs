@@ -121,10 +121,8 @@ pub enum Fact {
     },
     /// The broker is serving again after a clean stop.
     StartedClean {
-        /// How often logs of partitions were read.
+        /// How often the one partition's log that was read most was read.
         log_reads: u64,
-        /// How many partitions there may be.
-        partitions: u64,
     },
     /// The broker did not start though nothing is wrong with its disk.
     StartFailed(String),

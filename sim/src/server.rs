@@ -2,11 +2,13 @@
 
 use millrace_broker::broker::{Event, Setup};
 use millrace_broker::config::{Config, HostPort};
+use millrace_io::Io;
 use millrace_io::simulated::{Crash, Faults, Host, Operation, SimIo, Target, World};
 use millrace_proto::files::CLEAN_SHUTDOWN;
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,6 +22,17 @@ const STOPS_WITHIN: Duration = Duration::from_secs(60);
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// How often the world looks whether something has happened.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// How often each partition's log was read.
+#[derive(Clone, Default)]
+pub struct LogReads(Rc<RefCell<BTreeMap<Option<PathBuf>, u64>>>);
+
+impl LogReads {
+    /// The most that one was.
+    pub fn most(&self) -> u64 {
+        self.0.borrow().values().copied().max().unwrap_or(0)
+    }
+}
 
 /// Where a life of the broker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +94,7 @@ impl Server {
         });
         for index in 0..self.host.cores() {
             let io = self.host.core(index);
-            millrace_io::Io::spawn(&io.clone(), setup.clone().run(io, index));
+            io.clone().spawn(setup.clone().run(io, index));
         }
     }
 
@@ -110,18 +123,19 @@ impl Server {
         self.phase() == Phase::Stopped(true) && marked
     }
 
-    /// Counts from now on how often logs of partitions are read.
-    pub fn count_log_reads(&self) -> Rc<Cell<u64>> {
-        let count = Rc::new(Cell::new(0));
-        let counted = count.clone();
+    /// Counts from now on how often each partition's log is read.
+    pub fn count_log_reads(&self) -> LogReads {
+        let reads = LogReads::default();
+        let counted = reads.clone();
         let target = Target::new(Operation::Read, move |path| {
             let name = path.to_string_lossy();
-            let is_log = name.ends_with(".log") && !name.contains("__cluster_metadata");
-            counted.set(counted.get() + u64::from(is_log));
+            if name.ends_with(".log") && !name.contains("__cluster_metadata") {
+                *counted.0.borrow_mut().entry(path.parent().map(Path::to_owned)).or_default() += 1;
+            }
             false
         });
         self.host.change_faults(|faults| faults.targets.push(target));
-        count
+        reads
     }
 
     /// Nothing goes wrong on the disk any more.

@@ -15,6 +15,7 @@ use crate::shard::router::Pending;
 use crate::shard::tickets::ProduceOutcome;
 use bytes::BytesMut;
 use millrace_io::Io;
+use millrace_logic::meta::names::is_internal;
 use millrace_logic::meta::{Image, Topic};
 use millrace_logic::partition::{Acks, Appended, ProduceError};
 use millrace_proto::batch::{self, BatchError, Checked};
@@ -140,9 +141,14 @@ fn find_topic<'i>(
     data: &TopicProduceData<'_>,
     version: i16,
 ) -> Result<&'i Arc<Topic>, ErrorCode> {
-    match version >= TOPIC_IDS {
+    let topic = match version >= TOPIC_IDS {
         true => image.topic_by_id(data.topic_id).ok_or(ErrorCode::UnknownTopicId),
         false => image.topic(data.name).ok_or(ErrorCode::UnknownTopicOrPartition),
+    }?;
+    match is_internal(&topic.name) {
+        // Only the broker writes there.
+        true => Err(ErrorCode::InvalidTopicException),
+        false => Ok(topic),
     }
 }
 

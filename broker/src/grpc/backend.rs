@@ -14,6 +14,9 @@ pub trait Backend: Clone + 'static {
     /// Wall-clock time in milliseconds since the Unix epoch: the timestamp of records that bring none.
     fn wall_clock(&self) -> i64;
 
+    /// A call of `method` has ended after `took`; `failure` is the reason if it failed. For metrics.
+    fn call_ended(&self, _method: &'static str, _failure: Option<&'static str>, _took: Duration) {}
+
     /// Unpredictable bits, for spreading records without a key.
     fn random(&self) -> u64;
 

@@ -1,5 +1,6 @@
 //! Every bound of the gRPC port on what strangers can make a core hold.
 
+use super::transport::WRITE_BUFFER;
 use std::time::Duration;
 
 /// The bounds. All have defaults that suit a machine with a few GiB of memory.
@@ -25,6 +26,8 @@ pub struct Limits {
     pub connection_window: u32,
     /// HTTP/2 window of a call.
     pub call_window: u32,
+    /// What HTTP/2 holds of one call's responses, on top of what the transport holds of the connection's.
+    pub call_unsent: usize,
     /// Header list size of a request, in bytes.
     pub header_bytes: u32,
     /// How long a client may take to begin HTTP/2.
@@ -52,13 +55,14 @@ impl Default for Limits {
             inflated_bytes: 128 << 20,
             // Responses of some 100 KiB already cost little per byte, and a stalled stream holds two of them.
             fetch_bytes: 512 << 10,
-            // Envoy's and gRPC's advice.
-            concurrent_calls: 100,
+            // A channel usually carries a handful; each can make us hold some 80 KiB.
+            concurrent_calls: 64,
             unacknowledged_batches: 256,
             consumed_partitions: 10_000,
             // A few round trips' worth on a fast local network; a call can fill half of it.
-            connection_window: 4 << 20,
-            call_window: 2 << 20,
+            connection_window: 2 << 20,
+            call_window: 1 << 20,
+            call_unsent: 64 << 10,
             header_bytes: 16 << 10,
             handshake_patience: Duration::from_secs(10),
             message_patience: Duration::from_secs(30),
@@ -72,10 +76,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The most that `connections` connections of one shard can make it hold, in bytes, beyond its budget for requests.
-    pub fn worst_case(&self, connections: usize) -> usize {
+    /// The most that `connections` connections can make `shards` shards hold, in bytes, beyond the budgets for requests.
+    pub fn worst_case(&self, shards: usize, connections: usize) -> usize {
         let windows = connections * self.connection_window as usize;
-        let headers = connections * self.concurrent_calls as usize * self.header_bytes as usize;
-        windows + headers + self.consume_bytes + self.inflated_bytes
+        let calls = connections * self.concurrent_calls as usize;
+        let (headers, unsent) = (calls * self.header_bytes as usize, calls * self.call_unsent);
+        windows + headers + unsent + 2 * connections * WRITE_BUFFER + shards * (self.consume_bytes + self.inflated_bytes)
     }
 }

@@ -24,8 +24,6 @@ use std::time::Duration;
 
 /// The largest frame that we accept: C-core clients then send a message in few frames, which costs a third per byte.
 const MAX_FRAME: u32 = 1 << 20;
-/// What HTTP/2 holds of one call's responses on top of what the transport holds of the connection's.
-const SEND_BUFFER: usize = 256 << 10;
 /// Streams that the peer reset and we have not looked at: beyond it the connection ends (the "rapid reset" attack).
 const PENDING_RESETS: usize = 20;
 /// Protocol errors of the peer that cost it one stream each before they cost it the connection.
@@ -130,7 +128,7 @@ fn builder(limits: &Limits) -> h2::server::Builder {
         .max_frame_size(MAX_FRAME)
         .max_header_list_size(limits.header_bytes)
         .max_concurrent_streams(limits.concurrent_calls)
-        .max_send_buffer_size(SEND_BUFFER)
+        .max_send_buffer_size(limits.call_unsent)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(Some(STREAM_ERRORS));
     builder
@@ -251,9 +249,10 @@ async fn answer<I: Io, B: Backend>(
         Err(status) => return stream.finish(Err(status)),
     };
     let path: Rc<str> = head.uri.path().into();
+    let began = io.now();
     let call = Call {
         path: path.clone(),
-        requests: Requests::new(path, body, surroundings.clone()),
+        requests: Requests::new(path.clone(), body, surroundings.clone()),
         responses: Responses::new(stream.clone(), surroundings),
     };
     let mut expired = pin!(OptionFuture::from(deadline.map(|time| io.sleep(time))));
@@ -271,6 +270,7 @@ async fn answer<I: Io, B: Backend>(
         }
     })
     .await;
+    services.ended(&path, outcome.as_ref(), io.now().saturating_sub(began));
     if let Some(outcome) = outcome {
         stream.finish(outcome);
     }

@@ -8,6 +8,24 @@ use super::reflection::Reflection;
 use super::status::{Code, Status};
 use super::{cluster, consume, produce, topics};
 use std::rc::Rc;
+use std::time::Duration;
+
+/// Every method of the port, as metrics name it.
+const METHODS: [&str; 13] = [
+    "millrace.v1.Log/Produce",
+    "millrace.v1.Log/Publish",
+    "millrace.v1.Log/Consume",
+    "millrace.v1.Topics/Create",
+    "millrace.v1.Topics/Delete",
+    "millrace.v1.Topics/List",
+    "millrace.v1.Topics/Describe",
+    "millrace.v1.Cluster/Describe",
+    "grpc.health.v1.Health/Check",
+    "grpc.health.v1.Health/List",
+    "grpc.health.v1.Health/Watch",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
 
 /// Every service of the port.
 pub(super) struct Services<B>(Rc<Parts<B>>);
@@ -34,6 +52,17 @@ impl<B: Backend> Services<B> {
 
     pub(super) fn health(&self) -> &Health {
         &self.0.health
+    }
+
+    /// Tells the broker that a call has ended: with nothing, with a failure, or, with `None`, because it was cancelled.
+    pub(super) fn ended(&self, path: &str, outcome: Option<&Result<(), Status>>, took: Duration) {
+        let method = METHODS.iter().copied().find(|method| path.strip_prefix('/') == Some(method));
+        let reason = match outcome {
+            None => Some("CANCELLED"),
+            Some(Ok(())) => None,
+            Some(Err(status)) => Some(status.info.as_ref().map_or("UNKNOWN", |info| info.reason)),
+        };
+        self.0.backend.call_ended(method.unwrap_or("unknown"), reason, took);
     }
 
     /// Serves a call to its end.

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What one connection may have written but not yet handed to the kernel: twice this, as one such buffer is on its way
 /// while the next one fills. Towards clients with 16 KiB frames, sixteen of them share a system call.
-const WRITE_BUFFER: usize = 256 * 1024;
+pub(super) const WRITE_BUFFER: usize = 256 * 1024;
 /// The most that one read takes.
 const READ_CHUNK: usize = 64 * 1024;
 /// A buffer larger than this is not kept while the connection is quiet.

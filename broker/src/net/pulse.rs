@@ -1,5 +1,5 @@
 //! Deadlines of connections without a timer each: a connection notes until when it may take, and one sweep per shard,
-//! twice a second, ends those that are late.
+//! once a second, ends those that are late.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

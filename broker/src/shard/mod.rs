@@ -37,6 +37,7 @@ use millrace_storage::{Extent, LogFailure, PartitionOffsets};
 use partition_driver::{Incoming, ListOffsetError, Owner, PartitionDriver, PartitionId};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -63,6 +64,10 @@ impl<I: Io> Clone for Shard<I> {
     }
 }
 
+/// A hash map without random state: what iterates over it does so in the same order in every run of a simulated world.
+/// Its keys hold ids that the broker made up, so that nobody can choose them to collide.
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+
 struct State<I: Io> {
     io: I,
     index: usize,
@@ -70,10 +75,10 @@ struct State<I: Io> {
     peers: Vec<Sender<ShardCall<I>>>,
     image: RefCell<Arc<Image>>,
     /// What batches are checked against, by topic; made when first needed, dropped when the metadata changes.
-    rules: RefCell<HashMap<Uuid, Rules>>,
+    rules: RefCell<Map<Uuid, Rules>>,
     /// Clients find the broker under this id.
     cluster_id: Arc<str>,
-    partitions: RefCell<HashMap<PartitionId, Rc<PartitionDriver<I>>>>,
+    partitions: RefCell<Map<PartitionId, Rc<PartitionDriver<I>>>>,
     /// Partitions that should be here and could not be opened, with the reason.
     failed: RefCell<BTreeMap<PartitionId, String>>,
     house: Rc<House>,
@@ -214,8 +219,9 @@ impl<I: Io> Shard<I> {
     /// What a port of this shard counts.
     pub fn port(&self, entrance: Entrance) -> &Port {
         match entrance {
+            Entrance::Kafka => &self.0.metrics.kafka,
             Entrance::Grpc => &self.0.metrics.grpc,
-            Entrance::Kafka | Entrance::Http => &self.0.metrics.kafka,
+            Entrance::Http => &self.0.metrics.http,
         }
     }
 
@@ -476,6 +482,9 @@ impl<I: Io> Shard<I> {
     /// Takes no further requests and waits until what is in flight is answered, or `patience` is over.
     pub(crate) async fn drain(&self, patience: Duration) {
         self.0.stop.reach();
+        if let Some(server) = &*self.0.grpc.borrow() {
+            server.health().set_serving(false);
+        }
         for watch in self.0.watches.borrow().values() {
             WatchTicket(watch.clone()).fire();
         }

@@ -15,7 +15,7 @@ use millrace_proto::kafka::messages::create_topics::{
 use millrace_proto::kafka::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 use millrace_proto::kafka::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use millrace_proto::kafka::messages::metadata::{MetadataRequest, MetadataResponse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -49,12 +49,19 @@ pub(super) async fn producer_id(client: &Client, connection: &mut Connection) ->
 pub struct Admin {
     client: Client,
     rng: Rng,
+    /// Topics whose deletion was asked for: they may go at any moment, also when the answer was lost.
+    doomed: BTreeSet<Uuid>,
 }
 
 impl Admin {
     /// One that has done nothing yet. No other client creates or deletes topics.
     pub fn new(client: Client, rng: Rng) -> Self {
-        Self { client, rng }
+        Self { client, rng, doomed: BTreeSet::new() }
+    }
+
+    /// What it has as every client has it.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Creates topics, however often it takes; all their partitions.
@@ -90,7 +97,6 @@ impl Admin {
 
     /// Makes and deletes topics until the closing.
     pub async fn run(mut self) {
-        self.client.closing.enter(&self.client.name);
         while !self.client.closing.has_begun() {
             if let Err(lost) = self.step().await {
                 self.client.after(lost).await;
@@ -99,7 +105,6 @@ impl Admin {
             self.client.io.sleep(pause).await;
         }
         self.list_surely().await;
-        self.client.closing.leave(&self.client.name);
     }
 
     async fn step(&mut self) -> Result<(), Lost> {
@@ -110,7 +115,7 @@ impl Admin {
                 let topic = plan::topic(&mut self.rng, name);
                 self.create(&topic).await.map(drop)
             }
-            Some(&(id, _)) if self.rng.chance(0.4) => self.delete(&name, id).await,
+            Some(&(id, _)) if self.doomed.contains(&id) || self.rng.chance(0.4) => self.delete(&name, id).await,
             Some(&known) => self.write_once(targets_of(&name, known)).await,
         }
     }
@@ -176,12 +181,14 @@ impl Admin {
         };
         let request = DeleteTopicsRequest { topics: vec![target], timeout_ms: 3_000, ..Default::default() };
         self.client.judge.note(Fact::TopicDoomed(id));
+        let again = !self.doomed.insert(id);
         let answer = connection.call(DELETE_VERSION, &request).await?;
         let response: DeleteTopicsResponse<'_> =
             decode_response(&answer, DELETE_VERSION).map_err(|e| Lost::Garbled(e.to_string()))?;
         match response.responses.first().map(|deleted| deleted.error_code) {
             Some(ErrorCode::None) => self.client.judge.note(Fact::TopicDeleted(id)),
             Some(code) if passes(code) => {}
+            Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId) if again => {}
             code => self.client.nonsense(format_args!("{code:?} for the deletion of {name}, which is there")),
         }
         Ok(())

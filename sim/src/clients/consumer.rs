@@ -52,7 +52,6 @@ impl Consumer {
 
     /// Consumes until the closing, and then to the end.
     pub async fn run(mut self) {
-        self.client.closing.enter(&self.client.name);
         loop {
             self.seek();
             match self.session(false).await {
@@ -61,12 +60,10 @@ impl Consumer {
                 Err(lost) => self.client.after(lost).await,
             }
         }
-        self.client.closing.leave(&self.client.name);
     }
 
     /// Reads everything, from the beginning to the high watermark, and tells the judge where that is.
     pub async fn read_whole(mut self) {
-        self.client.closing.enter(&self.client.name);
         self.seek();
         while let Err(lost) = self.session(true).await {
             self.client.after(lost).await;
@@ -74,7 +71,6 @@ impl Consumer {
         for Position { target, offset, .. } in &self.positions {
             self.client.judge.note(Fact::ReadWhole { partition: target.partition, end: *offset });
         }
-        self.client.closing.leave(&self.client.name);
     }
 
     /// Some partitions are read from the beginning again.

@@ -84,21 +84,19 @@ impl Producer {
 
     /// Produces until the closing, and then until it is done.
     pub async fn run(mut self) {
-        self.client.closing.enter(&self.client.name);
         while !self.is_done() {
             if let Err(lost) = self.session().await {
                 self.client.after(lost).await;
             }
             self.begin_again();
         }
-        self.client.closing.leave(&self.client.name);
     }
 
     /// Sends one batch to each partition, and waits for the answer.
     pub async fn send_once(mut self) -> Result<(), Lost> {
         self.stream = Stream(self.client.judge.next_number());
         let mut connection = Connection::open(&self.client.io, self.client.broker).await?;
-        let flight: Flight = (0..self.lanes.len()).map(|at| self.add_batch(at)).collect();
+        let flight: Flight = (0..self.lanes.len()).map(|at| self.next_part(at)).collect();
         self.send(&mut connection, &flight).await?;
         let answer = connection.receive::<ProduceResponse<'_>>(self.version).await?;
         self.take(&answer, &flight)
@@ -172,22 +170,20 @@ impl Producer {
             if lane.under_way == lane.unacked.len() && (!may_add || !(closing || self.rng.chance(0.6))) {
                 continue;
             }
-            if lane.under_way == lane.unacked.len() {
-                self.add_batch(at);
-            }
-            let lane = &mut self.lanes[at];
-            flight.push((at, lane.unacked[lane.under_way].first));
-            lane.under_way += 1;
+            flight.push(self.next_part(at));
         }
         flight
     }
 
-    /// Makes a batch for a lane; the lane, and the number of the batch's first record.
-    fn add_batch(&mut self, at: usize) -> (usize, u64) {
-        let batch = self.next_batch(at);
-        let first = batch.first;
-        self.lanes[at].unacked.push_back(batch);
-        (at, first)
+    /// The next batch of a lane that is not under way yet, which it is from now on.
+    fn next_part(&mut self, at: usize) -> (usize, u64) {
+        if self.lanes[at].under_way == self.lanes[at].unacked.len() {
+            let batch = self.next_batch(at);
+            self.lanes[at].unacked.push_back(batch);
+        }
+        let lane = &mut self.lanes[at];
+        lane.under_way += 1;
+        (at, lane.unacked[lane.under_way - 1].first)
     }
 
     fn next_batch(&mut self, at: usize) -> Batch {
@@ -255,7 +251,7 @@ impl Producer {
         match part.error_code {
             ErrorCode::None => {
                 let batch = lane.unacked.remove(place).expect("found above");
-                lane.under_way = lane.under_way.saturating_sub(1);
+                lane.under_way -= 1;
                 lane.done = self.client.closing.has_begun();
                 let promise = if let Kind::Once(promise) = self.kind { promise } else { Promise::Durable };
                 let (partition, offsets) = (lane.target.partition, part.base_offset..);
