@@ -97,7 +97,9 @@ enum Failure {
 
 fn hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; another broker may be running there: stop it or choose another port",
+        std::io::ErrorKind::AddrInUse => {
+            "; another broker may be running there: stop it or choose another port"
+        }
         std::io::ErrorKind::PermissionDenied => "; choose a port above 1023 or grant CAP_NET_BIND_SERVICE",
         _ => "",
     }
@@ -173,7 +175,8 @@ impl<I: Io> Setup<I> {
     async fn lead(&self, io: I, mailbox: Receiver<ShardCall<I>>) -> Result<(), Failure> {
         let (driver, mut published) = MetadataDriver::start(io.clone(), self.config.clone()).await?;
         let ports = Ports::bind(&io, &self.config).await?;
-        published.image = driver.register(registration(&io, &self.config, &driver, &ports.addresses)?).await?;
+        published.image =
+            driver.register(registration(&io, &self.config, &driver, &ports.addresses)?).await?;
         let published = Arc::new(published);
         let mut followers = std::mem::take(&mut *self.followers.lock().unwrap_or_else(|e| e.into_inner()));
         let starts: Vec<_> = followers
@@ -274,7 +277,13 @@ fn registration<I: Io>(
         Ok::<_, Failure>(Endpoint { name: name.to_owned(), host, port, security_protocol: 0 })
     };
     let endpoints = vec![
-        endpoint(KAFKA_ENDPOINT, addresses.kafka, &config.advertised_kafka, "listeners", "advertised.listeners")?,
+        endpoint(
+            KAFKA_ENDPOINT,
+            addresses.kafka,
+            &config.advertised_kafka,
+            "listeners",
+            "advertised.listeners",
+        )?,
         endpoint(
             GRPC_ENDPOINT,
             addresses.grpc,

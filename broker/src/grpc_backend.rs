@@ -5,15 +5,15 @@ use crate::api::produce_limits;
 use crate::broker::{GRPC_ENDPOINT, KAFKA_ENDPOINT};
 use crate::grpc::Backend;
 use crate::grpc::backend::{
-    Acks, Broker, Cluster, Error, FetchRequest, FetchResponse, Fetched, NewTopic, Partition, Position, Produced, Topic, TopicRef,
-    TopicSummary,
+    Acks, Broker, Cluster, Error, FetchRequest, FetchResponse, Fetched, NewTopic, Partition, Position,
+    Produced, Topic, TopicRef, TopicSummary,
 };
 use crate::net::budget::Budget;
-use crate::shard::{Entrance, Shard};
 use crate::shard::calls::{self, ListOffsetsPart, ProducePart};
 use crate::shard::fetch::Fetch;
 use crate::shard::metadata::TopicWish;
 use crate::shard::partition_driver::PartitionId;
+use crate::shard::{Entrance, Shard};
 use bytes::{Bytes, BytesMut};
 use millrace_io::Io;
 use millrace_logic::meta::{self, ConfigResource};
@@ -49,7 +49,8 @@ impl<I: Io> Backend for Shard<I> {
         if let Some(partitions) = self.partitions(topic) {
             return Ok(partitions);
         }
-        meta::check_topic_name(topic).map_err(|e| Error::new(ErrorCode::InvalidTopicException, e.to_string()))?;
+        meta::check_topic_name(topic)
+            .map_err(|e| Error::new(ErrorCode::InvalidTopicException, e.to_string()))?;
         if !self.config().auto_create_topics {
             return Err(unknown_topic(topic));
         }
@@ -151,13 +152,17 @@ impl<I: Io> Backend for Shard<I> {
         let wish = TopicWish {
             name: topic.name.clone(),
             num_partitions: topic.partitions.unwrap_or(-1),
-            replication_factor: topic.replication_factor.map_or(-1, |factor| factor.try_into().unwrap_or(i16::MAX)),
+            replication_factor: topic
+                .replication_factor
+                .map_or(-1, |factor| factor.try_into().unwrap_or(i16::MAX)),
             assignments: Vec::new(),
             configs: topic.configs.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
         };
-        let created = self.create_topics(vec![wish], topic.validate_only).await.map_err(|failure| error(&failure))?;
+        let created =
+            self.create_topics(vec![wish], topic.validate_only).await.map_err(|failure| error(&failure))?;
         let created = created.into_iter().next().map(|topic| topic.outcome);
-        let created = created.unwrap_or_else(|| Err(meta::CreateTopicError::Duplicate)).map_err(|e| error(&e))?;
+        let created =
+            created.unwrap_or_else(|| Err(meta::CreateTopicError::Duplicate)).map_err(|e| error(&e))?;
         let described = match topic.validate_only {
             true => None,
             false => self.describe_topic(&TopicRef::Id(created.topic_id)),
@@ -175,7 +180,10 @@ impl<I: Io> Backend for Shard<I> {
 
     async fn delete_topic(&self, topic: TopicRef) -> Result<(String, Uuid), Error> {
         if !self.config().delete_topics {
-            return Err(Error::new(ErrorCode::TopicDeletionDisabled, "delete.topic.enable is false on this broker"));
+            return Err(Error::new(
+                ErrorCode::TopicDeletionDisabled,
+                "delete.topic.enable is false on this broker",
+            ));
         }
         let target = match topic {
             TopicRef::Name(name) => (Some(name), None),
@@ -221,7 +229,11 @@ impl<I: Io> Backend for Shard<I> {
             partition_count: topic.partitions.len() as i32,
             replication_factor: topic.partitions.first().map_or(0, |state| state.replicas.len() as i32),
             partitions: (0..).zip(&topic.partitions).map(partition).collect(),
-            configs: configs.into_iter().flat_map(|own| own.iter()).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            configs: configs
+                .into_iter()
+                .flat_map(|own| own.iter())
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
         })
     }
 
@@ -265,13 +277,19 @@ impl<I: Io> Shard<I> {
     ) -> Result<(PartitionId, batch::Checked), Error> {
         let id = self.find(topic, partition)?;
         if meta::names::is_internal(topic) {
-            return Err(Error::new(ErrorCode::InvalidTopicException, format!("only the broker writes to {topic}")));
+            return Err(Error::new(
+                ErrorCode::InvalidTopicException,
+                format!("only the broker writes to {topic}"),
+            ));
         }
         let image = self.image();
         let rules = self.rules(image.topic_by_id(id.topic).ok_or_else(|| unknown_topic(topic))?);
         let checked = batch::validate(batch, &produce_limits(self, &rules, true)).map_err(|e| error(&e))?;
         match batch.len() > rules.segment_bytes {
-            true => Err(Error::new(ErrorCode::RecordListTooLarge, "the batch is larger than a segment of the topic")),
+            true => Err(Error::new(
+                ErrorCode::RecordListTooLarge,
+                "the batch is larger than a segment of the topic",
+            )),
             false => Ok((id, checked)),
         }
     }

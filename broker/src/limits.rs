@@ -107,7 +107,12 @@ mod tests {
     fn the_arithmetic_is_what_the_text_says() {
         let limits = Limits { connections: 1024, grpc_connections: 128, ..Limits::default() };
         let worst = limits.worst_case(2);
-        let parts = ["1256 MiB of requests", "32 MiB read ahead", "128 MiB of unread answers", "1472 MiB of gRPC streams"];
+        let parts = [
+            "1256 MiB of requests",
+            "32 MiB read ahead",
+            "128 MiB of unread answers",
+            "1472 MiB of gRPC streams",
+        ];
         assert_eq!(worst.to_string(), parts.join(", "));
     }
 }

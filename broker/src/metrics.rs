@@ -52,8 +52,7 @@ impl Drop for GaugeGuard {
 }
 
 /// Upper bounds of the latency buckets, in microseconds: powers of four from 64 µs to about 17 s.
-const BUCKETS: [u64; 10] =
-    [64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216];
+const BUCKETS: [u64; 10] = [64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216];
 
 /// How long something took, in buckets.
 #[derive(Clone, Default)]
@@ -190,23 +189,43 @@ impl Snapshot {
     fn families(&self) -> Vec<Family<'_>> {
         let Holdings { shard, partitions, offline, in_flight_bytes, io } = &self.holdings;
         let shard = format!("shard=\"{shard}\"");
-        let one = |name, kind, help, value| Family { name, kind, help, samples: vec![("", shard.clone(), value)] };
+        let one =
+            |name, kind, help, value| Family { name, kind, help, samples: vec![("", shard.clone(), value)] };
         let way = |way: &str| format!("{shard},way=\"{way}\"");
         let port = |name, kind, help, value: fn(&PortSnapshot) -> u64| Family {
             name,
             kind,
             help,
-            samples: self.ports.iter().map(|(p, n)| ("", format!("{shard},port=\"{p}\""), value(n))).collect(),
+            samples: self
+                .ports
+                .iter()
+                .map(|(p, n)| ("", format!("{shard},port=\"{p}\""), value(n)))
+                .collect(),
         };
         let mut families = vec![
             one("millrace_partitions", "gauge", "Partitions that this shard owns.", *partitions as u64),
-            one("millrace_offline_partitions", "gauge", "Partitions that should be served and are not.", offline.len() as u64),
+            one(
+                "millrace_offline_partitions",
+                "gauge",
+                "Partitions that should be served and are not.",
+                offline.len() as u64,
+            ),
             one("millrace_in_flight_bytes", "gauge", "Request bytes held.", *in_flight_bytes as u64),
             one("millrace_appended_batches_total", "counter", "Record batches appended.", self.appended[0]),
-            one("millrace_appended_bytes_total", "counter", "Bytes of record batches appended.", self.appended[1]),
+            one(
+                "millrace_appended_bytes_total",
+                "counter",
+                "Bytes of record batches appended.",
+                self.appended[1],
+            ),
             one("millrace_appended_records_total", "counter", "Records appended.", self.appended[2]),
             one("millrace_shard_hops_total", "counter", "Calls taken from other shards.", self.hops),
-            one("millrace_received_bytes_total", "counter", "Bytes received from sockets.", io.received_bytes),
+            one(
+                "millrace_received_bytes_total",
+                "counter",
+                "Bytes received from sockets.",
+                io.received_bytes,
+            ),
             Family {
                 name: "millrace_sent_bytes_total",
                 kind: "counter",
@@ -223,7 +242,9 @@ impl Snapshot {
             one("millrace_turns_total", "counter", "Rounds of the event loop.", io.turns),
             port("millrace_connections", "gauge", "Connections open.", |p| p.connections),
             port("millrace_connections_accepted_total", "counter", "Connections taken.", |p| p.accepted),
-            port("millrace_connections_refused_total", "counter", "Connections refused or broken.", |p| p.refused),
+            port("millrace_connections_refused_total", "counter", "Connections refused or broken.", |p| {
+                p.refused
+            }),
             port("millrace_slow_readers_total", "counter", "Connections closed for not reading.", |p| p.slow),
         ];
         families.push(self.errors(&shard));
@@ -298,14 +319,19 @@ mod tests {
         metrics.kafka.request("Produce", Duration::from_micros(100));
         metrics.kafka.request("Produce", Duration::from_secs(60));
         metrics.kafka.error("UNKNOWN_TOPIC_OR_PARTITION");
-        let shards: Vec<_> = (0..2).map(|shard| metrics.snapshot(Holdings { shard, ..Holdings::default() })).collect();
+        let shards: Vec<_> =
+            (0..2).map(|shard| metrics.snapshot(Holdings { shard, ..Holdings::default() })).collect();
         let text = render(&shards);
         assert_eq!(text.matches("# TYPE millrace_request_seconds histogram").count(), 1);
-        let bucket = "millrace_request_seconds_bucket{shard=\"1\",port=\"kafka\",api=\"Produce\",le=\"0.000256\"} 1\n";
+        let bucket =
+            "millrace_request_seconds_bucket{shard=\"1\",port=\"kafka\",api=\"Produce\",le=\"0.000256\"} 1\n";
         assert!(text.contains(bucket), "{text}");
-        let all = "millrace_request_seconds_bucket{shard=\"0\",port=\"kafka\",api=\"Produce\",le=\"+Inf\"} 2\n";
+        let all =
+            "millrace_request_seconds_bucket{shard=\"0\",port=\"kafka\",api=\"Produce\",le=\"+Inf\"} 2\n";
         assert!(text.contains(all), "{text}");
-        assert!(text.contains("millrace_request_seconds_sum{shard=\"0\",port=\"kafka\",api=\"Produce\"} 60.0001"));
+        assert!(
+            text.contains("millrace_request_seconds_sum{shard=\"0\",port=\"kafka\",api=\"Produce\"} 60.0001")
+        );
         assert!(text.contains("error=\"UNKNOWN_TOPIC_OR_PARTITION\"} 1"));
     }
 }

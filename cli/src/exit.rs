@@ -1,23 +1,14 @@
-//! How a command ends: exit codes that mean something, and an error that says what to do.
+//! How a command ends: exit codes that mean something (`millrace --help` lists them), and an error that says what to do.
 
 use millrace_client::{Code, Error};
 use std::fmt::Display;
 use std::process::ExitCode;
 
-/// What the help says about exit codes.
-pub const HELP: &str = "\
-Exit codes:
-  0  it worked
-  1  it failed
-  2  the command line or the configuration is wrong
-  3  the topic or the partition is not there
-  4  no broker could be reached";
-
 /// Why a command ended without having done what it was asked.
 #[derive(Debug)]
 pub struct Failure {
     code: u8,
-    /// For people; empty when all has been said.
+    /// For people; empty when there is nothing to say.
     message: String,
 }
 
@@ -33,11 +24,6 @@ impl Failure {
     /// It was asked wrongly (2).
     pub fn usage(message: impl Display) -> Self {
         Self { code: 2, message: message.to_string() }
-    }
-
-    /// It failed (1), and what is wrong has already been said.
-    pub fn said() -> Self {
-        Self { code: 1, message: String::new() }
     }
 
     /// With what was being done.

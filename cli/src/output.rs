@@ -35,8 +35,8 @@ fn format_table(heading: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// JSON on a line of its own.
-pub fn json(value: &serde_json::Value) -> io::Result<()> {
+/// One line: a sentence, or a JSON value.
+pub fn line(value: impl std::fmt::Display) -> io::Result<()> {
     let mut out = out();
     writeln!(out, "{value}")?;
     out.flush()

@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_the_forms() {
-        for bad in ["", "-1", "+5", "now", "@", "@-1", "9223372036854775808", "2023-11-14", "-2h", "5w", "ü"] {
+        for bad in ["", "-1", "+5", "now", "@", "@-1", "9223372036854775808", "2023-11-14", "-2h", "5w", "ü"]
+        {
             let error = parse(bad).expect_err(bad);
             assert!(error.contains("@1700000000000"), "{error}");
         }

@@ -13,7 +13,11 @@ pub type Announce = Box<dyn FnOnce(&Addresses)>;
 /// Serves until SIGTERM or SIGINT. With a ports file, the real addresses are written there as JSON once clients are
 /// served. Exit code 0 after a clean stop, 1 when the broker could not start or not stop cleanly.
 pub fn serve(config: Config, shards: usize, ports_file: Option<PathBuf>, announce: Announce) -> ExitCode {
-    tracing::info!(shards, "worst case of what clients can make the broker hold: {}", config.limits.worst_case(shards));
+    tracing::info!(
+        shards,
+        "worst case of what clients can make the broker hold: {}",
+        config.limits.worst_case(shards)
+    );
     let (events, happened) = mpsc::channel();
     let setup = Setup::<Uring>::new(config, shards, move |event| {
         // Nobody listens any more only when the process is ending anyway.
@@ -37,7 +41,8 @@ pub fn serve(config: Config, shards: usize, ports_file: Option<PathBuf>, announc
     while let Ok(event) = happened.recv() {
         match event {
             Event::Serving(addresses) => {
-                if let Err(error) = ports_file.as_deref().map_or(Ok(()), |file| write_ports(file, &addresses)) {
+                if let Err(error) = ports_file.as_deref().map_or(Ok(()), |file| write_ports(file, &addresses))
+                {
                     tracing::error!(%error, "the ports file was not written");
                 }
                 if let Some(announce) = announce.take() {
@@ -52,7 +57,9 @@ pub fn serve(config: Config, shards: usize, ports_file: Option<PathBuf>, announc
                 tracing::info!("stopped cleanly");
                 code = ExitCode::SUCCESS;
             }
-            Event::Stopped { clean: false } => tracing::warn!("stopped, but not cleanly: the next start will recover"),
+            Event::Stopped { clean: false } => {
+                tracing::warn!("stopped, but not cleanly: the next start will recover")
+            }
         }
     }
     match running.join() {

@@ -98,7 +98,7 @@ impl Serve {
                 Ok(config) => run(config, self.ports_file, false),
                 Err(failure) => failure.report(),
             },
-            _ => match write!(output::out(), "{}", reference::help()) {
+            _ => match output::line(reference::help().trim_end()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => Failure::from(error).report(),
             },

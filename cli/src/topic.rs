@@ -32,7 +32,9 @@ pub enum Topic {
 
 /// A new topic.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  millrace topic create orders --partitions 12\n  millrace topic create orders --config segment.ms=3600000")]
+#[command(
+    after_help = "Examples:\n  millrace topic create orders --partitions 12\n  millrace topic create orders --config segment.ms=3600000"
+)]
 pub struct Create {
     /// Its name
     name: String,
@@ -71,7 +73,9 @@ pub struct List {
 
 /// One topic.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  millrace topic describe orders\n  millrace topic describe orders --json")]
+#[command(
+    after_help = "Examples:\n  millrace topic describe orders\n  millrace topic describe orders --json"
+)]
 pub struct Describe {
     /// Its name
     name: String,
@@ -128,11 +132,11 @@ impl Create {
         let client = self.remote.connect().await?;
         let created = client.topics().create(topic).await.map_err(|e| about(&self.name, "not created", e))?;
         if self.json {
-            return Ok(output::json(&to_json(&created))?);
+            return Ok(output::line(to_json(&created))?);
         }
         let partitions = count(created.partition_count, "partition");
         let done = if self.dry_run { "could be created" } else { "created" };
-        Ok(writeln!(output::out(), "{} {done} with {partitions}", created.name)?)
+        Ok(output::line(format_args!("{} {done} with {partitions}", created.name))?)
     }
 }
 
@@ -142,7 +146,9 @@ impl List {
         if self.json {
             for t in topics {
                 let partitions = t.partition_count;
-                output::json(&json!({"name": t.name, "id": t.id, "partitions": partitions, "internal": t.internal}))?;
+                output::line(
+                    json!({"name": t.name, "id": t.id, "partitions": partitions, "internal": t.internal}),
+                )?;
             }
             return Ok(());
         }
@@ -162,7 +168,7 @@ impl Describe {
         let topics = self.remote.connect().await?.topics();
         let topic = topics.describe(&self.name).await.map_err(|e| about(&self.name, "not described", e))?;
         if self.json {
-            return Ok(output::json(&to_json(&topic))?);
+            return Ok(output::line(to_json(&topic))?);
         }
         let mut out = output::out();
         writeln!(out, "name       {}\nid         {}", topic.name, topic.id)?;
@@ -172,9 +178,9 @@ impl Describe {
         }
         writeln!(out)?;
         out.flush()?;
+        drop(out);
         let heading = ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "IN SYNC", "START", "END", "RECORDS"];
         let rows: Vec<_> = topic.partitions.iter().map(row).collect();
-        drop(out);
         Ok(output::table(&heading, &rows)?)
     }
 }
@@ -183,7 +189,7 @@ impl Delete {
     async fn run(self) -> Outcome {
         let topics = self.remote.connect().await?.topics();
         let deleted = topics.delete(&self.name).await.map_err(|e| about(&self.name, "not deleted", e))?;
-        Ok(writeln!(output::out(), "{} deleted", deleted.name)?)
+        Ok(output::line(format_args!("{} deleted", deleted.name))?)
     }
 }
 

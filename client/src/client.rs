@@ -49,8 +49,9 @@ impl Client {
     /// As [`Client::connect`].
     pub async fn connect_with(address: &str, options: &ConnectOptions) -> Result<Self, Error> {
         let uri = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        let not_an_address =
-            |_| Error::new(Code::InvalidArgument, format!("{address} is not host:port, as 127.0.0.1:9095 is"));
+        let not_an_address = |_| {
+            Error::new(Code::InvalidArgument, format!("{address} is not host:port, as 127.0.0.1:9095 is"))
+        };
         let endpoint = transport::Endpoint::from_shared(uri).map_err(not_an_address)?;
         let channel = endpoint
             .connect_timeout(options.connect_timeout)
@@ -168,6 +169,10 @@ impl From<v1::Broker> for Broker {
             // Not a port: the broker is at fault, and nobody connects to port 0.
             Endpoint { protocol, host: endpoint.host, port: u16::try_from(endpoint.port).unwrap_or(0) }
         };
-        Self { id: broker.id, rack: broker.rack, endpoints: broker.endpoints.into_iter().map(endpoint).collect() }
+        Self {
+            id: broker.id,
+            rack: broker.rack,
+            endpoints: broker.endpoints.into_iter().map(endpoint).collect(),
+        }
     }
 }

@@ -257,7 +257,9 @@ impl Consumer {
         if self.started {
             let resumed = self.progress.values();
             start.partitions = resumed
-                .map(|p| partition_start(p.topic.to_string(), Some(p.partition), Start::Offset(p.next_offset)))
+                .map(|p| {
+                    partition_start(p.topic.to_string(), Some(p.partition), Start::Offset(p.next_offset))
+                })
                 .collect();
         }
         self.owed = 0;

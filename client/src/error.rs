@@ -165,7 +165,8 @@ mod tests {
                 ..Default::default()
             }],
         };
-        let retry = rpc::RetryInfo { retry_delay: prost_types::Duration::try_from(Duration::from_millis(100)).ok() };
+        let retry =
+            rpc::RetryInfo { retry_delay: prost_types::Duration::try_from(Duration::from_millis(100)).ok() };
         let details = rpc::Status {
             code: 11,
             message: String::new(),

@@ -96,7 +96,11 @@ impl ProducerBuilder {
     pub fn build(self) -> Producer {
         let (commands, receiver) = mpsc::unbounded_channel();
         tokio::spawn(Driver::new(self.stub, self.options, receiver).run());
-        Producer { commands, memory: Arc::new(Semaphore::new(self.buffer_bytes)), buffer_bytes: self.buffer_bytes }
+        Producer {
+            commands,
+            memory: Arc::new(Semaphore::new(self.buffer_bytes)),
+            buffer_bytes: self.buffer_bytes,
+        }
     }
 }
 

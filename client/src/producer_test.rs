@@ -37,7 +37,10 @@ async fn each_record_learns_its_own_place() {
         others.push(send(&producer, value).await);
     }
     call.answer(result(request.batches[0].id, vec![placed(4, 10, &[])])).await;
-    assert_eq!(first.await.expect("sent"), Placed { partition: 4, offset: Some(10), log_append_time_ms: None });
+    assert_eq!(
+        first.await.expect("sent"),
+        Placed { partition: 4, offset: Some(10), log_append_time_ms: None }
+    );
     let second = batch(&mut call).await;
     assert_eq!(second.records.iter().map(|r| r.value.clone().unwrap()).collect::<Vec<_>>(), ["1", "2", "3"]);
     call.answer(result(second.id, vec![placed(0, 7, &[0, 2]), placed(1, 3, &[1])])).await;
@@ -117,7 +120,8 @@ async fn flush_waits_for_answers_and_a_dropped_producer_still_sends() {
 async fn send_waits_for_memory() {
     let (mut server, client) = FakeServer::start().await;
     let producer = client.producer().buffer_bytes(100).build();
-    let first = producer.send(Record::new("t").value(vec![0; 1000])).await.expect("a large record passes alone");
+    let first =
+        producer.send(Record::new("t").value(vec![0; 1000])).await.expect("a large record passes alone");
     let mut second = Box::pin(producer.send(Record::new("t").value("x")));
     assert!((&mut second).now_or_never().is_none());
     let mut call = server.produces.recv().await.expect("a call");

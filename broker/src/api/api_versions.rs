@@ -44,7 +44,11 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: ApiVersionsRequest<'_>
         finalized_features_epoch: call.shard.image().end().get(),
         finalized_features: FINALIZED_FEATURES
             .iter()
-            .map(|&(name, level)| FinalizedFeatureKey { name, max_version_level: level, min_version_level: level })
+            .map(|&(name, level)| FinalizedFeatureKey {
+                name,
+                max_version_level: level,
+                min_version_level: level,
+            })
             .collect(),
         ..ApiVersionsResponse::default()
     };

@@ -63,7 +63,8 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: CreateTopicsRequest<'_
 }
 
 fn wish(topic: &CreatableTopic<'_>) -> TopicWish {
-    let configs = topic.configs.iter().map(|config| (config.name.to_owned(), config.value.map(str::to_owned)));
+    let configs =
+        topic.configs.iter().map(|config| (config.name.to_owned(), config.value.map(str::to_owned)));
     TopicWish {
         name: topic.name.to_owned(),
         num_partitions: topic.num_partitions,
@@ -83,7 +84,8 @@ fn configs<'a>(
     let own = image.configs(&ConfigResource::topic(topic)).map(|own| &**own);
     let asked = request.topics.iter().find(|t| t.name == topic);
     let one = SETTINGS.iter().map(|setting| {
-        let asked = asked.and_then(|t| t.configs.iter().find(|c| c.name == setting.name)).and_then(|c| c.value);
+        let asked =
+            asked.and_then(|t| t.configs.iter().find(|c| c.name == setting.name)).and_then(|c| c.value);
         let own = own.and_then(|own| own.get(setting.name)).map(String::as_str).or(asked);
         let (value, config_source) = match (own, broker.get(setting.name)) {
             (Some(own), _) => (own, config_source::DYNAMIC_TOPIC),

@@ -25,7 +25,9 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DeleteTopicsRequest<'_
             .collect(),
         false => request.topic_names.iter().map(|&name| (Some(name.to_owned()), None)).collect(),
     };
-    let refuse = |code: ErrorCode, why: String| targets.iter().cloned().map(|t| (t, code, Some(why.clone()))).collect();
+    let refuse = |code: ErrorCode, why: String| {
+        targets.iter().cloned().map(|t| (t, code, Some(why.clone()))).collect()
+    };
     let results: Vec<((Option<String>, Option<Uuid>), ErrorCode, Option<String>)> =
         if !call.shard.config().delete_topics {
             refuse(ErrorCode::TopicDeletionDisabled, "delete.topic.enable is false".to_owned())

@@ -36,7 +36,9 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeConfigsRequest
                     let own = image.configs(&ConfigResource::topic(&topic.name)).map(|own| &**own);
                     Ok(SETTINGS.iter().map(|setting| of_topic(setting, own, &config.topics, shown)).collect())
                 }
-                None => Err((ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicOrPartition.message())),
+                None => {
+                    Err((ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicOrPartition.message()))
+                }
             },
             resource_type::BROKER if resource.resource_name.is_empty() => Ok(Vec::new()),
             resource_type::BROKER if resource.resource_name == config.node_id.to_string() => {
@@ -47,7 +49,8 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeConfigsRequest
         };
         result(&call, resource, configs)
     });
-    let response = DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() };
+    let response =
+        DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() };
     call.answer(&response);
 }
 
@@ -82,10 +85,13 @@ fn of_topic<'a>(
     let broker = broker.get(setting.name);
     let mut sources = Vec::with_capacity(3);
     sources.extend(own.map(|value| (setting.name, value, config_source::DYNAMIC_TOPIC)));
-    sources.extend(broker.map(|value| (setting.synonym.unwrap_or(setting.name), value, config_source::STATIC_BROKER)));
+    sources.extend(
+        broker.map(|value| (setting.synonym.unwrap_or(setting.name), value, config_source::STATIC_BROKER)),
+    );
     sources.extend(setting.synonym.map(|name| (name, setting.default, config_source::DEFAULT)));
-    let (value, config_source) =
-        sources.first().map_or((setting.default, config_source::DEFAULT), |&(_, value, source)| (value, source));
+    let (value, config_source) = sources
+        .first()
+        .map_or((setting.default, config_source::DEFAULT), |&(_, value, source)| (value, source));
     let synonym = |(name, value, source)| DescribeConfigsSynonym { name, value: Some(value), source };
     DescribeConfigsResourceResult {
         name: setting.name,

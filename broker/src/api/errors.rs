@@ -85,7 +85,9 @@ impl WireError for ListOffsetsFailure {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Partition(ListOffsetError::Refused(ListError::Fetch(error))) => error.code(),
-            Self::Partition(ListOffsetError::Refused(ListError::NotAvailable { .. })) => ErrorCode::OffsetNotAvailable,
+            Self::Partition(ListOffsetError::Refused(ListError::NotAvailable { .. })) => {
+                ErrorCode::OffsetNotAvailable
+            }
             Self::Partition(ListOffsetError::Read(error)) => error.code(),
             Self::UnknownPartition => ErrorCode::NotLeaderOrFollower,
         }

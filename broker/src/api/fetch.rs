@@ -144,7 +144,8 @@ fn respond<I: Io>(
         None => return failed(ErrorCode::UnknownServerError),
     };
     let len = part.bytes() as usize;
-    let diverging = part.diverging.map(|end| EpochEndOffset { epoch: end.epoch.get(), end_offset: end.end.get() });
+    let diverging =
+        part.diverging.map(|end| EpochEndOffset { epoch: end.epoch.get(), end_offset: end.end.get() });
     let data = PartitionData {
         partition_index,
         error_code: ErrorCode::None,

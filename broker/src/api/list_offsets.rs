@@ -24,7 +24,10 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: ListOffsetsRequest<'_>
     let image = call.shard.image();
     let mut times_named: BTreeMap<(&str, i32), u32> = BTreeMap::new();
     for topic in &request.topics {
-        topic.partitions.iter().for_each(|p| *times_named.entry((topic.name, p.partition_index)).or_default() += 1);
+        topic
+            .partitions
+            .iter()
+            .for_each(|p| *times_named.entry((topic.name, p.partition_index)).or_default() += 1);
     }
     let mut asked = Vec::new();
     let mut topics: Vec<_> = Vec::with_capacity(request.topics.len());
@@ -35,7 +38,8 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: ListOffsetsRequest<'_>
             if times_named[&(topic.name, partition.partition_index)] > 1 {
                 return Err(ErrorCode::InvalidRequest);
             }
-            let exists = known.filter(|t| (0..t.partitions.len() as i32).contains(&partition.partition_index));
+            let exists =
+                known.filter(|t| (0..t.partitions.len() as i32).contains(&partition.partition_index));
             let id = exists.map(|t| PartitionId { topic: t.id, partition: partition.partition_index });
             let id = id.ok_or(ErrorCode::UnknownTopicOrPartition)?;
             Ok(ListOffsetsPart { id, spec, epoch: LeaderEpoch::from_wire(partition.current_leader_epoch) })
@@ -55,7 +59,8 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: ListOffsetsRequest<'_>
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
     let mut found = call.shard.list_offsets(asked, isolation).await.into_iter();
-    let waiting = topics.iter_mut().flat_map(|t| &mut t.partitions).filter(|p| p.error_code == ErrorCode::None);
+    let waiting =
+        topics.iter_mut().flat_map(|t| &mut t.partitions).filter(|p| p.error_code == ErrorCode::None);
     for answer in waiting {
         match found.next() {
             Some(Ok(listed)) => {

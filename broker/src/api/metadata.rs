@@ -13,8 +13,8 @@ use millrace_logic::meta::names::is_internal;
 use millrace_logic::meta::{Broker, Image, PartitionState, Topic, check_topic_name};
 use millrace_proto::kafka::error::ErrorCode;
 use millrace_proto::kafka::messages::metadata::{
-    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
-    MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,11 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: MetadataRequest<'_>) {
     };
     let cluster_id = call.shard.cluster_id().clone();
     let response = MetadataResponse {
-        brokers: image.brokers().filter(|broker| !broker.fenced).filter_map(|broker| listed(broker)).collect(),
+        brokers: image
+            .brokers()
+            .filter(|broker| !broker.fenced)
+            .filter_map(|broker| listed(broker))
+            .collect(),
         cluster_id: Some(&cluster_id),
         controller_id: call.shard.config().node_id,
         topics,
@@ -63,7 +67,8 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: MetadataRequest<'_>) {
 /// Names that could be topics and are not.
 fn missing(image: &Image, wanted: &[MetadataRequestTopic<'_>]) -> Vec<TopicWish> {
     let names: BTreeSet<_> = wanted.iter().filter_map(|topic| topic.name).collect();
-    let missing = names.into_iter().filter(|name| image.topic(name).is_none() && check_topic_name(name).is_ok());
+    let missing =
+        names.into_iter().filter(|name| image.topic(name).is_none() && check_topic_name(name).is_ok());
     missing.map(TopicWish::with_defaults).collect()
 }
 

@@ -23,8 +23,8 @@ use millrace_proto::compression::Caps;
 use millrace_proto::kafka::api::decode_request;
 use millrace_proto::kafka::error::ErrorCode;
 use millrace_proto::kafka::messages::produce::{
-    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use millrace_proto::kafka::wire::range_in;
 use std::ops::Range;

@@ -124,7 +124,11 @@ pub(super) static NOT_YET: &[NotYet] = &[
             ("delegation.token.expiry.check.interval.ms", Int, "3600000"),
             ("delegation.token.expiry.time.ms", Int, "86400000"),
             ("delegation.token.max.lifetime.ms", Int, "604800000"),
-            ("principal.builder.class", String, "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"),
+            (
+                "principal.builder.class",
+                String,
+                "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder",
+            ),
             ("sasl.enabled.mechanisms", List, "GSSAPI"),
             ("sasl.jaas.config", String, ""),
             ("sasl.kerberos.kinit.cmd", String, "/usr/bin/kinit"),
@@ -202,9 +206,7 @@ pub(super) static NOT_YET: &[NotYet] = &[
     },
     NotYet {
         about: "Retention is not there yet.",
-        settings: &[
-            ("log.retention.check.interval.ms", Long, "300000"),
-        ],
+        settings: &[("log.retention.check.interval.ms", Long, "300000")],
     },
     NotYet {
         about: "Not there yet.",
@@ -234,11 +236,7 @@ pub(super) static NO_MEANING: &[NoMeaning] = &[
     },
     NoMeaning {
         why: "The kernel sizes the buffers of sockets as connections need them.",
-        settings: &[
-            "socket.listen.backlog.size",
-            "socket.receive.buffer.bytes",
-            "socket.send.buffer.bytes",
-        ],
+        settings: &["socket.listen.backlog.size", "socket.receive.buffer.bytes", "socket.send.buffer.bytes"],
     },
     NoMeaning {
         why: "There are no other brokers to copy from or to lead for.",
@@ -296,9 +294,7 @@ pub(super) static NO_MEANING: &[NoMeaning] = &[
     },
     NoMeaning {
         why: "What is bounded is the bytes of requests, not their number: see `queued.max.request.bytes`.",
-        settings: &[
-            "queued.max.requests",
-        ],
+        settings: &["queued.max.requests"],
     },
     NoMeaning {
         why: "Metrics are served for Prometheus: see `http.listeners`.",

@@ -55,14 +55,20 @@ fn one<'a>(text: &'a str, names: &Names, mut skipped: impl FnMut(&str)) -> Resul
         match (entry(listener, names)?, found) {
             (None, _) => skipped(listener),
             (Some(address), None) => found = Some(address),
-            (Some(_), Some(_)) => return Err("more than one listener for clients is not supported yet".into()),
+            (Some(_), Some(_)) => {
+                return Err("more than one listener for clients is not supported yet".into());
+            }
         }
     }
     found.ok_or_else(|| "expected PLAINTEXT://host:port for clients".into())
 }
 
 /// The value of `listeners`.
-pub(super) fn parse_listener(text: &str, names: &Names, skipped: impl FnMut(&str)) -> Result<SocketAddr, String> {
+pub(super) fn parse_listener(
+    text: &str,
+    names: &Names,
+    skipped: impl FnMut(&str),
+) -> Result<SocketAddr, String> {
     parse_address(one(text, names, skipped)?)
 }
 
@@ -86,13 +92,16 @@ pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
 /// What clients are told: `host:port` with a name or an address that they can reach.
 pub(super) fn parse_host_port(text: &str) -> Result<HostPort, String> {
     let expected = || format!("expected a host and a port, for example broker.example.com:9092, not {text}");
-    let (host, port) = split(text).filter(|(host, port)| !host.is_empty() && *port != 0).ok_or_else(expected)?;
+    let (host, port) =
+        split(text).filter(|(host, port)| !host.is_empty() && *port != 0).ok_or_else(expected)?;
     let printable = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ',' | '[' | ']');
     if !host.chars().all(printable) {
         return Err(expected());
     }
     if host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified()) {
-        return Err(format!("clients cannot connect to {host}: name an address or a host that they can reach"));
+        return Err(format!(
+            "clients cannot connect to {host}: name an address or a host that they can reach"
+        ));
     }
     Ok(HostPort { host: host.to_owned(), port })
 }

@@ -88,7 +88,9 @@ impl Config {
                 why,
             })?;
             let said = draft.warnings.drain(..);
-            warnings.extend(said.map(|why| Warning { line: Some(*line), message: format!("{}: {why}", setting.name) }));
+            warnings.extend(
+                said.map(|why| Warning { line: Some(*line), message: format!("{}: {why}", setting.name) }),
+            );
         }
         let config = draft.config;
         if let (Some(id), Some((line, value))) = (draft.broker_id, entries.get("node.id"))
@@ -110,7 +112,11 @@ impl Config {
         let mut warnings = Vec::new();
         let ports = [
             ("listeners", self.kafka, Some(("advertised.listeners", self.advertised_kafka.is_some()))),
-            ("grpc.listeners", self.grpc, Some(("advertised.grpc.listeners", self.advertised_grpc.is_some()))),
+            (
+                "grpc.listeners",
+                self.grpc,
+                Some(("advertised.grpc.listeners", self.advertised_grpc.is_some())),
+            ),
             ("http.listeners", self.http, None),
         ];
         for (setting, address, advertised) in ports {
@@ -171,7 +177,8 @@ fn in_millis(value: &str, unit: i64, name: &str) -> Result<String, String> {
 fn hint(name: &str) -> String {
     if let Some(setting) = topic::find(name) {
         let broker = registry::settings().iter().rev();
-        let broker = broker.filter(|s| matches!(s.lands, Lands::Topic { name, unit: 1, .. } if name == setting.name));
+        let broker =
+            broker.filter(|s| matches!(s.lands, Lands::Topic { name, unit: 1, .. } if name == setting.name));
         return match broker.map(|s| s.name).next() {
             Some(broker) => format!(": {name} is a setting of topics, and {broker} is the broker's"),
             None => format!(": {name} is a setting of topics alone"),

@@ -57,8 +57,14 @@ fn errors_name_the_setting_the_value_and_the_line() {
     for (text, said) in [
         ("num.partitons=1", "line 1: there is no setting num.partitons: is num.partitions meant?"),
         ("no.such.setting=1", "line 1: there is no setting no.such.setting"),
-        ("segment.ms=1", "line 1: there is no setting segment.ms: segment.ms is a setting of topics, and log.roll.ms is the broker's"),
-        ("listener.name.a.ssl.key=1", "line 1: there is no setting listener.name.a.ssl.key: settings of single listeners are not supported yet"),
+        (
+            "segment.ms=1",
+            "line 1: there is no setting segment.ms: segment.ms is a setting of topics, and log.roll.ms is the broker's",
+        ),
+        (
+            "listener.name.a.ssl.key=1",
+            "line 1: there is no setting listener.name.a.ssl.key: settings of single listeners are not supported yet",
+        ),
         ("delete.topic.enable=yes", "line 1: delete.topic.enable=yes: expected true or false"),
         ("default.replication.factor=3", "line 1: default.replication.factor=3: only 1 is supported yet"),
         ("log.dirs=/a,/b", "line 1: log.dirs=/a,/b: more than one directory is not supported yet"),
@@ -74,7 +80,10 @@ fn what_is_not_supported_yet_is_refused_but_for_its_default() {
     let (_, warnings) = load("group.max.size=2147483647\nssl.client.auth=none\n");
     assert!(warnings.is_empty(), "{warnings:?}");
     let said = refused("group.max.size=5");
-    assert!(said.starts_with("line 1: group.max.size=5: not supported yet: only its default, 2147483647, is."), "{said}");
+    assert!(
+        said.starts_with("line 1: group.max.size=5: not supported yet: only its default, 2147483647, is."),
+        "{said}"
+    );
     assert!(refused("ssl.keystore.location=/k").contains("not supported yet"));
     assert!(refused("log.cleanup.policy=compact").contains("not supported yet"));
 }
@@ -84,7 +93,9 @@ fn what_has_no_meaning_is_warned_about_with_the_reason() {
     let (_, warnings) = load("num.io.threads=8\n");
     assert_eq!(
         warnings,
-        ["line 1: num.io.threads: has no meaning here. A shard per core does all the work of a core: see `shards`."]
+        [
+            "line 1: num.io.threads: has no meaning here. A shard per core does all the work of a core: see `shards`."
+        ]
     );
     let (config, warnings) = load("num.partitions=2\nnum.partitions=3\n");
     assert_eq!(config.num_partitions, 3);

@@ -39,7 +39,8 @@ pub struct HostPort {
 impl HostPort {
     /// An address as clients are told it; `None` for one that means every interface, which they cannot reach.
     pub fn of(address: SocketAddr) -> Option<Self> {
-        (!address.ip().is_unspecified()).then(|| Self { host: address.ip().to_string(), port: address.port() })
+        (!address.ip().is_unspecified())
+            .then(|| Self { host: address.ip().to_string(), port: address.port() })
     }
 }
 
@@ -139,7 +140,13 @@ impl Config {
                 _ => self.given.get(setting.name).cloned().or_else(|| default.clone()),
             };
             let is_default = value == default;
-            Described { name: setting.name, value, is_default, config_type: setting.config_type, doc: setting.doc }
+            Described {
+                name: setting.name,
+                value,
+                is_default,
+                config_type: setting.config_type,
+                doc: setting.doc,
+            }
         });
         let mut described: Vec<_> = described.collect();
         described.sort_by_key(|setting| setting.name);

@@ -157,7 +157,9 @@ mod tests {
     fn escapes() {
         assert_eq!(one(r"a\=b\ c\:=d"), ("a=b c:".into(), "d".into()));
         assert_eq!(one(r"a=\t\n\q\u0041\ud83d\ude00").1, "\t\nqA😀");
-        for (bad, escape) in [(r"\u12", r"\u12"), (r"\u12x4", r"\u12x4"), (r"\ud83d", r"\ud83d"), (r"\u+123", r"\u+123")] {
+        for (bad, escape) in
+            [(r"\u12", r"\u12"), (r"\u12x4", r"\u12x4"), (r"\ud83d", r"\ud83d"), (r"\u+123", r"\u+123")]
+        {
             let error = parse(&format!("x=1\na={bad}")).expect_err(bad);
             assert_eq!((error.line, error.escape.as_str()), (2, escape));
         }

@@ -35,7 +35,9 @@ pub fn page() -> String {
         let broker = setting.synonym.map_or(String::new(), |name| format!("`{name}`"));
         row(&mut page, setting.name, &[&broker, &code(setting.default), setting.doc]);
     }
-    page.push_str("\n## Not supported yet\n\nThese may have their default only, for the broker and for topics.\n\n");
+    page.push_str(
+        "\n## Not supported yet\n\nThese may have their default only, for the broker and for topics.\n\n",
+    );
     page.push_str("| setting | default | |\n|---|---|---|\n");
     let topics = topic::SETTINGS.iter().filter(|setting| !setting.is_honoured());
     let topics = topics.filter(|setting| setting.synonym != Some(setting.name));

@@ -4,10 +4,10 @@
 //! The order matters: settings are applied as they stand here, so that of two that mean the same thing the one that has
 //! precedence comes later (`log.retention.ms` behind `log.retention.hours`).
 
+use super::Config;
 use super::kafka_names::{NO_MEANING, NOT_YET};
 use super::listeners::{self, Names, format_host_port};
 use super::topic::{self, Type};
-use super::Config;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -70,7 +70,9 @@ impl Setting {
     /// How far it is served.
     pub fn support(&self) -> Support {
         match self.lands {
-            Lands::Topic { name, .. } if topic::find(name).is_some_and(topic::Setting::is_honoured) => Support::Full,
+            Lands::Topic { name, .. } if topic::find(name).is_some_and(topic::Setting::is_honoured) => {
+                Support::Full
+            }
             Lands::Field(..) => Support::Full,
             Lands::Topic { .. } | Lands::DefaultOnly(_) => Support::DefaultOnly,
             Lands::Nowhere => Support::NoMeaning,
@@ -97,7 +99,13 @@ const YEAR: i64 = 365 * 24 * HOUR;
 
 macro_rules! field {
     ($kafka:literal $name:literal $type:ident $doc:literal, $set:expr, $get:expr) => {
-        Setting { name: $name, config_type: Type::$type, doc: $doc, kafka: $kafka, lands: Lands::Field($set, $get) }
+        Setting {
+            name: $name,
+            config_type: Type::$type,
+            doc: $doc,
+            kafka: $kafka,
+            lands: Lands::Field($set, $get),
+        }
     };
 }
 
@@ -184,7 +192,13 @@ static REGISTRY: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let synonyms = topic::SETTINGS.iter().filter_map(|setting| {
         let lands = Lands::Topic { name: setting.name, unit: 1, default: Some(setting.default) };
         let kafka = setting.name != "write.caching";
-        Some(Setting { name: setting.synonym?, config_type: setting.config_type(), doc: setting.doc, kafka, lands })
+        Some(Setting {
+            name: setting.synonym?,
+            config_type: setting.config_type(),
+            doc: setting.doc,
+            kafka,
+            lands,
+        })
     });
     let not_yet = NOT_YET.iter().flat_map(|group| {
         let setting = |&(name, config_type, default)| Setting {
@@ -197,8 +211,13 @@ static REGISTRY: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         group.settings.iter().map(setting)
     });
     let no_meaning = NO_MEANING.iter().flat_map(|group| {
-        let setting =
-            |&name| Setting { name, config_type: Type::String, doc: group.why, kafka: true, lands: Lands::Nowhere };
+        let setting = |&name| Setting {
+            name,
+            config_type: Type::String,
+            doc: group.why,
+            kafka: true,
+            lands: Lands::Nowhere,
+        };
         group.settings.iter().map(setting)
     });
     own.chain(synonyms).chain(not_yet).chain(no_meaning).collect()
@@ -263,7 +282,9 @@ mod tests {
     #[test]
     fn settings_take_their_own_defaults() {
         for setting in settings() {
-            let (Lands::Field(set, get), Some(default)) = (setting.lands, setting.default()) else { continue };
+            let (Lands::Field(set, get), Some(default)) = (setting.lands, setting.default()) else {
+                continue;
+            };
             let mut draft = Draft::default();
             assert_eq!(set(&mut draft, &default), Ok(()), "{}={default}", setting.name);
             assert_eq!(get(&draft.config), Some(default), "{}", setting.name);

@@ -168,7 +168,9 @@ impl Setting {
         }?;
         match self.honoured || value == self.default {
             true => Ok(()),
-            false => Err(format!("{name}={value} is not supported yet: only its default, {}, is", self.default)),
+            false => {
+                Err(format!("{name}={value} is not supported yet: only its default, {}, is", self.default))
+            }
         }
     }
 }
@@ -315,7 +317,10 @@ mod tests {
     #[test]
     fn values_are_checked_in_kafkas_words() {
         let error = check("segment.bytes", "100").expect_err("too small");
-        assert_eq!(error, "Invalid value 100 for configuration segment.bytes: Value must be at least 1048576");
+        assert_eq!(
+            error,
+            "Invalid value 100 for configuration segment.bytes: Value must be at least 1048576"
+        );
         assert_eq!(check("foo", "1").expect_err("unknown"), "Unknown topic config name: foo");
         assert!(check("segment.bytes", "many").is_err());
         assert!(check("write.caching", "yes").is_err());

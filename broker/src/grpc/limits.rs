@@ -81,6 +81,10 @@ impl Limits {
         let windows = connections * self.connection_window as usize;
         let calls = connections * self.concurrent_calls as usize;
         let (headers, unsent) = (calls * self.header_bytes as usize, calls * self.call_unsent);
-        windows + headers + unsent + 2 * connections * WRITE_BUFFER + shards * (self.consume_bytes + self.inflated_bytes)
+        windows
+            + headers
+            + unsent
+            + 2 * connections * WRITE_BUFFER
+            + shards * (self.consume_bytes + self.inflated_bytes)
     }
 }

@@ -47,7 +47,9 @@ pub async fn serve<I: Io>(shard: Shard<I>, socket: I::Socket, peer: SocketAddr, 
         // Closed by us: what the peer asked for before is still answered, and the writer closes behind it.
         Ok(()) => {}
         Err(FrameError::TimedOut) if shard.is_stopping() => {}
-        Err(FrameError::TimedOut) if responses.in_flight() == 0 => tracing::debug!(%peer, "idle connection closed"),
+        Err(FrameError::TimedOut) if responses.in_flight() == 0 => {
+            tracing::debug!(%peer, "idle connection closed")
+        }
         // A peer that has finished waits for nothing (as in Kafka), and what waits for it ends.
         Err(FrameError::Closed) => responses.break_off(),
         Err(FrameError::Io(error)) => {
@@ -106,8 +108,7 @@ async fn send_answers<I: Io>(
     pulse.expire();
 }
 
-async fn send<W: Writer>(writer: &mut W, ready: Ready<W::File>) -> std::io::Result<()>
-{
+async fn send<W: Writer>(writer: &mut W, ready: Ready<W::File>) -> std::io::Result<()> {
     let Ready { pieces, held, .. } = ready;
     let mut memory: Vec<Bytes> = Vec::with_capacity(pieces.len());
     let mut pieces = pieces.into_iter().peekable();

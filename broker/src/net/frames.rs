@@ -122,7 +122,9 @@ impl<I: Io> Frames<I> {
         let missing = size - body.len();
         match pulse.guard(self.reader.read_exact(body, size)).await {
             Some(Ok(body)) => Ok(body),
-            Some(Err(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => Err(FrameError::Torn { missing }),
+            Some(Err(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(FrameError::Torn { missing })
+            }
             Some(Err(e)) => Err(e.into()),
             None => Err(FrameError::TimedOut),
         }

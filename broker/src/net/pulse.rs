@@ -137,7 +137,13 @@ mod tests {
     fn a_late_frame_ends_and_a_waiting_client_does_not() {
         let pulses = Pulses::default();
         let flying = Rc::new(Cell::new(1));
-        let (frame, waiting) = (pulses.watch(|| 1), pulses.watch({ let flying = flying.clone(); move || flying.get() }));
+        let (frame, waiting) = (
+            pulses.watch(|| 1),
+            pulses.watch({
+                let flying = flying.clone();
+                move || flying.get()
+            }),
+        );
         frame.busy_until(Duration::from_secs(30));
         waiting.idle_until(Duration::from_secs(30));
         pulses.sweep(Duration::from_secs(30));

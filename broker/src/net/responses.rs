@@ -257,10 +257,14 @@ mod tests {
     }
 
     fn text(ready: &Ready<()>) -> Vec<u8> {
-        ready.pieces.iter().flat_map(|p| match p {
-            Piece::Memory(bytes) => bytes.to_vec(),
-            Piece::File { .. } => Vec::new(),
-        }).collect()
+        ready
+            .pieces
+            .iter()
+            .flat_map(|p| match p {
+                Piece::Memory(bytes) => bytes.to_vec(),
+                Piece::File { .. } => Vec::new(),
+            })
+            .collect()
     }
 
     fn send(bytes: &'static [u8]) -> Answer<()> {

@@ -87,7 +87,8 @@ mod tests {
             end: LogEnd::at(zero),
             upto: zero,
         };
-        let extent = |&len: &u64| Extent { file: (), position: 0, len, recent: true, base_offset: 0, end_offset: 1 };
+        let extent =
+            |&len: &u64| Extent { file: (), position: 0, len, recent: true, base_offset: 0, end_offset: 1 };
         Ok(Found { bounds, extents: sizes.iter().map(extent).collect(), diverging: None })
     }
 

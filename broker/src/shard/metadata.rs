@@ -20,7 +20,9 @@ use millrace_logic::offset::{LogEnd, Offset};
 use millrace_logic::partition::LeaderEpoch;
 use millrace_logic::placement::shard_of;
 use millrace_proto::batch::Header;
-use millrace_storage::{DataDir, DataDirError, Log, LogConfig, OpenError, PartitionOffsets, ReadError, RecoveryPoint};
+use millrace_storage::{
+    DataDir, DataDirError, Log, LogConfig, OpenError, PartitionOffsets, ReadError, RecoveryPoint,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -185,7 +187,8 @@ impl<I: Io> MetadataDriver<I> {
         // The incarnation is new with each process; whether there is anything to record is decided without it.
         let known = deciding.image.broker(broker.broker).cloned();
         let unchanged = known.as_deref().is_some_and(|known| {
-            RegisterBrokerRecord { incarnation: known.incarnation, epoch: known.epoch, ..broker.clone() } == *known
+            RegisterBrokerRecord { incarnation: known.incarnation, epoch: known.epoch, ..broker.clone() }
+                == *known
         });
         if !unchanged {
             let epoch = deciding.log.end() + records.len() as i64;
@@ -308,7 +311,8 @@ impl<I: Io> Deciding<I> {
     /// Appends records and waits until they are durable; then they are part of the image.
     async fn append(&mut self, io: &I, records: &[MetadataRecord]) -> Result<Changes, MetadataFailure> {
         let failed = |error: &dyn std::fmt::Display| MetadataFailure::Log(error.to_string());
-        let batch = metadata_log::encode(records, self.log.end(), 0, io.wall_clock()).map_err(|e| failed(&e))?;
+        let batch =
+            metadata_log::encode(records, self.log.end(), 0, io.wall_clock()).map_err(|e| failed(&e))?;
         let header = Header::parse(&batch).map_err(|e| failed(&e))?;
         self.log.reserve(batch.len(), header.max_timestamp).await.map_err(|e| failed(&e))?;
         self.log.append(batch, &header);
@@ -344,7 +348,11 @@ impl<I: Io> Deciding<I> {
 
 async fn open_log<I: Io>(io: &I, data_dir: &DataDir<I>) -> Result<(Log<I>, Image), MetadataStartError> {
     let dir: PathBuf = data_dir.log_path(METADATA_TOPIC, 0);
-    let point = data_dir.logs().iter().find(|l| l.topic == METADATA_TOPIC).map_or_else(Default::default, |l| l.recovery);
+    let point = data_dir
+        .logs()
+        .iter()
+        .find(|l| l.topic == METADATA_TOPIC)
+        .map_or_else(Default::default, |l| l.recovery);
     let on_event = Rc::new(|event| {
         if let millrace_storage::LogEvent::Failed(failure) = event {
             tracing::error!("{failure}");
@@ -407,7 +415,8 @@ impl<I: Io> Shard<I> {
             }
         }
         for some in places.chunks(OPEN_AT_ONCE) {
-            let opening = some.iter().map(|(id, topic, epoch)| self.open_partition(*id, topic, *epoch, published));
+            let opening =
+                some.iter().map(|(id, topic, epoch)| self.open_partition(*id, topic, *epoch, published));
             join_all(opening).await;
         }
     }
@@ -450,7 +459,8 @@ impl<I: Io> Shard<I> {
         match PartitionDriver::start(state.io.clone(), state.house.clone(), place()).await {
             Err(PartitionError::Foreign { found, wanted }) => {
                 // A topic of this name was deleted and made again, and the crash came between: keep what is not ours.
-                let aside = dir.with_file_name(format!("{}-{}.{}-stray", topic.name, id.partition, found.simple()));
+                let aside =
+                    dir.with_file_name(format!("{}-{}.{}-stray", topic.name, id.partition, found.simple()));
                 tracing::warn!(%found, %wanted, aside = %aside.display(), "a former topic's log was put aside");
                 let moved = state.io.rename(&dir, &aside).await;
                 moved.map_err(|source| OpenError::Io { dir: dir.clone(), source })?;

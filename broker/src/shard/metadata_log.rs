@@ -151,20 +151,22 @@ fn from_wire(record: wire::MetadataRecord<'_>, offset: i64) -> Result<MetadataRe
         wire::MetadataRecord::TopicRecord(topic) => {
             MetadataRecord::Topic(meta::TopicRecord { name: topic.name.to_owned(), topic_id: topic.topic_id })
         }
-        wire::MetadataRecord::PartitionRecord(partition) => MetadataRecord::Partition(meta::PartitionRecord {
-            topic_id: partition.topic_id,
-            partition: partition.partition_id,
-            state: PartitionState {
-                replicas: partition.replicas,
-                isr: partition.isr,
-                removing: partition.removing_replicas,
-                adding: partition.adding_replicas,
-                leader: (partition.leader >= 0).then_some(partition.leader),
-                leader_epoch: partition.leader_epoch,
-                partition_epoch: partition.partition_epoch,
-                directories: partition.directories,
-            },
-        }),
+        wire::MetadataRecord::PartitionRecord(partition) => {
+            MetadataRecord::Partition(meta::PartitionRecord {
+                topic_id: partition.topic_id,
+                partition: partition.partition_id,
+                state: PartitionState {
+                    replicas: partition.replicas,
+                    isr: partition.isr,
+                    removing: partition.removing_replicas,
+                    adding: partition.adding_replicas,
+                    leader: (partition.leader >= 0).then_some(partition.leader),
+                    leader_epoch: partition.leader_epoch,
+                    partition_epoch: partition.partition_epoch,
+                    directories: partition.directories,
+                },
+            })
+        }
         wire::MetadataRecord::ConfigRecord(config) => {
             let kind = ResourceKind::from_wire(config.resource_type).ok_or(MetadataLogError::Value {
                 offset,
@@ -180,16 +182,20 @@ fn from_wire(record: wire::MetadataRecord<'_>, offset: i64) -> Result<MetadataRe
         wire::MetadataRecord::RemoveTopicRecord(removed) => {
             MetadataRecord::RemoveTopic { topic_id: removed.topic_id }
         }
-        wire::MetadataRecord::ProducerIdsRecord(ids) => MetadataRecord::ProducerIds(meta::ProducerIdsRecord {
-            broker: ids.broker_id,
-            broker_epoch: ids.broker_epoch,
-            next_producer_id: ids.next_producer_id,
-        }),
+        wire::MetadataRecord::ProducerIdsRecord(ids) => {
+            MetadataRecord::ProducerIds(meta::ProducerIdsRecord {
+                broker: ids.broker_id,
+                broker_epoch: ids.broker_epoch,
+                next_producer_id: ids.next_producer_id,
+            })
+        }
         wire::MetadataRecord::FeatureLevelRecord(feature) => {
             let (name, level) = (feature.name.to_owned(), feature.feature_level);
             MetadataRecord::FeatureLevel(meta::FeatureLevelRecord { name, level })
         }
-        wire::MetadataRecord::RegisterBrokerRecord(broker) => MetadataRecord::RegisterBroker(broker_from_wire(broker)),
+        wire::MetadataRecord::RegisterBrokerRecord(broker) => {
+            MetadataRecord::RegisterBroker(broker_from_wire(broker))
+        }
     })
 }
 
@@ -239,9 +245,20 @@ mod tests {
         vec![
             MetadataRecord::Topic(meta::TopicRecord { name: "orders".into(), topic_id }),
             MetadataRecord::Partition(meta::PartitionRecord { topic_id, partition: 0, state }),
-            MetadataRecord::Config(meta::ConfigRecord { resource, name: "segment.bytes".into(), value: None }),
-            MetadataRecord::ProducerIds(meta::ProducerIdsRecord { broker: 1, broker_epoch: 2, next_producer_id: 1000 }),
-            MetadataRecord::FeatureLevel(meta::FeatureLevelRecord { name: "metadata.version".into(), level: 30 }),
+            MetadataRecord::Config(meta::ConfigRecord {
+                resource,
+                name: "segment.bytes".into(),
+                value: None,
+            }),
+            MetadataRecord::ProducerIds(meta::ProducerIdsRecord {
+                broker: 1,
+                broker_epoch: 2,
+                next_producer_id: 1000,
+            }),
+            MetadataRecord::FeatureLevel(meta::FeatureLevelRecord {
+                name: "metadata.version".into(),
+                level: 30,
+            }),
             MetadataRecord::RegisterBroker(meta::RegisterBrokerRecord {
                 broker: 1,
                 incarnation: Uuid::from_u128(3),

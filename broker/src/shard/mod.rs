@@ -26,7 +26,10 @@ use crate::net::budget::SizedBudget;
 use crate::net::connection;
 use crate::net::pulse::Pulses;
 use bytes::Bytes;
-use calls::{FetchCall, FetchFailure, FetchPart, Fetched, Found, ListOffsetsCall, ListOffsetsFailure, ProduceCall, WatchCall};
+use calls::{
+    FetchCall, FetchFailure, FetchPart, Fetched, Found, ListOffsetsCall, ListOffsetsFailure, ProduceCall,
+    WatchCall,
+};
 use metadata::{MetadataDriver, Published};
 use millrace_io::Io;
 use millrace_io::mailbox::{Receiver, Sender};
@@ -42,9 +45,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
 use tickets::{ProduceGather, Watch, WatchTicket};
 use timers::Timers;
+use uuid::Uuid;
 
 /// How many messages a shard's mailbox holds. Each is a whole request's share; senders wait when it is full.
 pub const MAILBOX: usize = 1024;
@@ -357,7 +360,13 @@ impl<I: Io> Shard<I> {
         let _ = call.reply.send(found);
     }
 
-    async fn read_part(&self, part: &FetchPart, left: u64, first: bool, isolation: Isolation) -> Fetched<I::File> {
+    async fn read_part(
+        &self,
+        part: &FetchPart,
+        left: u64,
+        first: bool,
+        isolation: Isolation,
+    ) -> Fetched<I::File> {
         let driver = self.partition(&part.id).ok_or_else(|| match self.is_deleted(&part.id) {
             true => FetchFailure::Refused(FetchError::Deleted),
             false => FetchFailure::UnknownPartition,
@@ -413,10 +422,13 @@ impl<I: Io> Shard<I> {
         let mut found = Vec::with_capacity(call.parts.len());
         for part in &call.parts {
             found.push(match self.partition(&part.id) {
-                Some(driver) => {
-                    driver.list_offset(part.spec, part.epoch, call.isolation).await.map_err(ListOffsetsFailure::from)
+                Some(driver) => driver
+                    .list_offset(part.spec, part.epoch, call.isolation)
+                    .await
+                    .map_err(ListOffsetsFailure::from),
+                None if self.is_deleted(&part.id) => {
+                    Err(ListOffsetError::from(ListError::from(FetchError::Deleted)).into())
                 }
-                None if self.is_deleted(&part.id) => Err(ListOffsetError::from(ListError::from(FetchError::Deleted)).into()),
                 None => Err(ListOffsetsFailure::UnknownPartition),
             });
         }
@@ -473,7 +485,8 @@ impl<I: Io> Shard<I> {
 
     async fn send_checkpoint(&self) {
         let moved = self.0.house.moved.take();
-        let offsets: Vec<_> = moved.iter().filter_map(|id| self.partition(id)).map(|driver| driver.offsets()).collect();
+        let offsets: Vec<_> =
+            moved.iter().filter_map(|id| self.partition(id)).map(|driver| driver.offsets()).collect();
         if !offsets.is_empty() {
             self.call(0, ShardCall::Checkpoint(offsets)).await;
         }

@@ -8,13 +8,14 @@ use bytes::BytesMut;
 use millrace_io::Io;
 use millrace_logic::offset::{Durable, LogEnd, LogStart, Offset, Written};
 use millrace_logic::partition::{
-    Acks, BatchFacts, Bounds, Decision, Effect, EpochEntry, Epochs, FetchError, Isolation, LeaderEpoch, ListError,
-    LoggedBatch, Lookup, OffsetSpec, Opening, Partition, Produce, Producers, Settings, Stamp, Watching,
+    Acks, BatchFacts, Bounds, Decision, Effect, EpochEntry, Epochs, FetchError, Isolation, LeaderEpoch,
+    ListError, LoggedBatch, Lookup, OffsetSpec, Opening, Partition, Produce, Producers, Settings, Stamp,
+    Watching,
 };
 use millrace_proto::batch::{self, Checked, Header};
 use millrace_storage::{
-    CreateError, Extent, Log, LogConfig, LogEvent, LogFailure, OpenError, PartitionOffsets, ReadError, Recovery,
-    RecoveryPoint, ReserveError, TimestampedOffset,
+    CreateError, Extent, Log, LogConfig, LogEvent, LogFailure, OpenError, PartitionOffsets, ReadError,
+    Recovery, RecoveryPoint, ReserveError, TimestampedOffset,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -148,7 +149,8 @@ impl<I: Io> PartitionDriver<I> {
                 (log, recovery.log_start, recovery.end, epochs_of(&recovery))
             }
             Err(OpenError::NotCreated(_)) => {
-                let log = Log::create(io.clone(), place.dir, place.id.topic, place.log.clone(), on_event).await?;
+                let log =
+                    Log::create(io.clone(), place.dir, place.id.topic, place.log.clone(), on_event).await?;
                 (log, 0, 0, Epochs::default())
             }
             Err(error) => return Err(error.into()),
@@ -212,7 +214,8 @@ impl<I: Io> PartitionDriver<I> {
             let wanted = self.waiting.borrow().front().map(|i| (i.batch.len(), i.checked.max_timestamp));
             let Some((bytes, timestamp)) = wanted else { return };
             let reserved = self.log.reserve(bytes, timestamp).await;
-            let incoming = self.waiting.borrow_mut().pop_front().expect("only this task takes from the front");
+            let incoming =
+                self.waiting.borrow_mut().pop_front().expect("only this task takes from the front");
             match reserved {
                 Ok(()) => self.admit(incoming),
                 Err(error) => self.refuse(incoming, &error),
@@ -366,7 +369,9 @@ impl<I: Io> PartitionDriver<I> {
                     leader_epoch: listed.leader_epoch.map_or(-1, LeaderEpoch::get),
                 });
             }
-            Lookup::Timestamp { timestamp, upto } => self.log.offset_for_timestamp(timestamp, upto.get()).await?,
+            Lookup::Timestamp { timestamp, upto } => {
+                self.log.offset_for_timestamp(timestamp, upto.get()).await?
+            }
             Lookup::MaxTimestamp { upto } => self.log.max_timestamp_offset(upto.get()).await?,
         };
         Ok(found.map_or(ListedOffset::NONE, |found| self.with_epoch(found)))
@@ -493,11 +498,20 @@ fn report(place: &Place<'_>, recovery: &Recovery) {
     }
     for range in &recovery.quarantined {
         tracing::error!(
-            topic, partition, from = range.start, to = range.end,
+            topic,
+            partition,
+            from = range.start,
+            to = range.end,
             "these offsets were durable and are damaged: reads of them fail, what lies behind them is served"
         );
     }
     if let Some(point) = place.recovery.filter(|point| point.checkpoint > recovery.end) {
-        tracing::error!(topic, partition, expected = point.checkpoint, end = recovery.end, "durable records are missing");
+        tracing::error!(
+            topic,
+            partition,
+            expected = point.checkpoint,
+            end = recovery.end,
+            "durable records are missing"
+        );
     }
 }

@@ -59,7 +59,8 @@ fn from_file(
         id: entry.producer_id,
         epoch: entry.producer_epoch,
         coordinator_epoch: entry.coordinator_epoch,
-        transaction_start: (entry.current_txn_first_offset >= 0).then(|| Offset::new(entry.current_txn_first_offset)),
+        transaction_start: (entry.current_txn_first_offset >= 0)
+            .then(|| Offset::new(entry.current_txn_first_offset)),
         // Files of two different moments: Kafka's is the one that counts.
         batches: if batches.last() == Some(&last) { batches } else { vec![last] },
     }

@@ -1,16 +1,16 @@
 //! Asks the shards that own what a request names: one message to each, however many partitions it names, and one
 //! answer back. Data stays where it is.
 
+use crate::metrics::Snapshot;
+use crate::net::admission::Permit;
 use crate::shard::calls::{
-    FetchCall, FetchFailure, FetchPart, Fetched, ListOffsetsCall, ListOffsetsFailure, ListOffsetsPart, ProduceCall,
-    ProduceFailure, ProducePart, WatchCall,
+    FetchCall, FetchFailure, FetchPart, Fetched, ListOffsetsCall, ListOffsetsFailure, ListOffsetsPart,
+    ProduceCall, ProduceFailure, ProducePart, WatchCall,
 };
 use crate::shard::metadata::{MetadataCall, MetadataFailure, TopicWish};
 use crate::shard::partition_driver::{ListedOffset, PartitionId};
 use crate::shard::tickets::ProduceOutcome;
 use crate::shard::{Entrance, Shard, ShardCall};
-use crate::metrics::Snapshot;
-use crate::net::admission::Permit;
 use futures_channel::oneshot::{self, Receiver};
 use futures_util::future::join_all;
 use millrace_io::Io;
@@ -44,7 +44,9 @@ impl<P> Dealt<P> {
     /// The shards that own something, each with its places and parts.
     fn asked(self) -> impl Iterator<Item = (usize, Vec<usize>, Vec<P>)> {
         let shards = self.shards.into_iter().enumerate();
-        shards.filter(|(_, (places, _))| !places.is_empty()).map(|(shard, (places, parts))| (shard, places, parts))
+        shards
+            .filter(|(_, (places, _))| !places.is_empty())
+            .map(|(shard, (places, parts))| (shard, places, parts))
     }
 }
 
@@ -107,7 +109,12 @@ impl<I: Io> Shard<I> {
 
     /// Hands batches to their partitions. When this returns they have taken their places in the partitions' orders;
     /// what becomes of them is still to come.
-    pub async fn produce(&self, parts: Vec<ProducePart>, acks: Acks, timeout: Duration) -> Pending<ProduceOutcome> {
+    pub async fn produce(
+        &self,
+        parts: Vec<ProducePart>,
+        acks: Acks,
+        timeout: Duration,
+    ) -> Pending<ProduceOutcome> {
         let deadline = self.0.io.now() + timeout;
         let dealt = Dealt::new(parts, self.0.peers.len(), |part| part.id);
         let mut pending = Pending { shards: Vec::new(), count: dealt.count };

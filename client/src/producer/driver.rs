@@ -72,7 +72,11 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(stub: LogClient<Channel>, options: Options, commands: UnboundedReceiver<Command>) -> Self {
+    pub(super) fn new(
+        stub: LogClient<Channel>,
+        options: Options,
+        commands: UnboundedReceiver<Command>,
+    ) -> Self {
         let (open, in_flight) = (VecDeque::new(), VecDeque::new());
         Self { stub, options, commands, open, in_flight, stream: None, next_id: 0, flushes: Vec::new() }
     }
@@ -117,7 +121,8 @@ impl Driver {
                 match last.filter(|batch| batch.bytes + bytes <= limit) {
                     Some(batch) => batch.push(record, promise, bytes),
                     None => {
-                        let mut batch = OpenBatch { topic, records: Vec::new(), promises: Vec::new(), bytes: 0 };
+                        let mut batch =
+                            OpenBatch { topic, records: Vec::new(), promises: Vec::new(), bytes: 0 };
                         batch.push(record, promise, bytes);
                         self.open.push_back(batch);
                     }
@@ -132,7 +137,8 @@ impl Driver {
         let id = self.next_id;
         self.next_id += 1;
         let options = self.stream.is_none().then(|| self.options.message());
-        let stream = self.stream.get_or_insert_with(|| open_stream(self.stub.clone(), self.options.in_flight));
+        let stream =
+            self.stream.get_or_insert_with(|| open_stream(self.stub.clone(), self.options.in_flight));
         let batch = v1::ProduceBatch { id, topic: topic.clone(), partition: None, records };
         // There is room for as many as may be in flight. If the call has ended, its last event says why, and
         // that is this batch's answer too.
@@ -147,7 +153,8 @@ impl Driver {
                 Some(batch) if batch.id == result.id => batch.answer(result),
                 unexpected => {
                     self.in_flight.extend(unexpected);
-                    let message = format!("the broker answered batch {}, which is not the next one", result.id);
+                    let message =
+                        format!("the broker answered batch {}, which is not the next one", result.id);
                     return self.on_broken(&Error::new(Code::Internal, message));
                 }
             }

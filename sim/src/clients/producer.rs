@@ -35,6 +35,7 @@ pub enum Kind {
 struct Batch {
     first: u64,
     count: u64,
+    sequence: i32,
     bytes: Bytes,
 }
 
@@ -202,8 +203,9 @@ impl Producer {
         let identity = |id| Identity { id, epoch: 0, base_sequence: lane.next_sequence };
         let codec = if self.rng.chance(0.2) { Codec::Lz4 } else { Codec::None };
         let options = Options { codec, producer: self.id.map(identity), ..Options::default() };
+        let sequence = lane.next_sequence;
         lane.next_sequence += count as i32;
-        Batch { first, count, bytes: builder.finish(&options).expect("a small batch").freeze() }
+        Batch { first, count, sequence, bytes: builder.finish(&options).expect("a small batch").freeze() }
     }
 
     async fn send(&self, connection: &mut Connection, flight: &Flight) -> Result<(), Lost> {
@@ -264,8 +266,10 @@ impl Producer {
             code => {
                 lane.failed = true;
                 if !passes(code) {
-                    let name = &lane.target.topic;
-                    self.client.nonsense(format_args!("{code:?} for {name}-{}", lane.target.partition.index));
+                    let (name, index) = (&lane.target.topic, lane.target.partition.index);
+                    let sequence = lane.unacked[place].sequence;
+                    let next = lane.next_sequence;
+                    self.client.nonsense(format_args!("{code:?} for {name}-{index}, sequence {sequence} of {next}"));
                 }
             }
         }
