@@ -144,10 +144,16 @@ impl<I: Io> Setup<I> {
             Some(life) => self.follow(io, index, seat.mailbox, life).await,
             None => {
                 if let Err(failure) = self.lead(io, seat.mailbox).await {
+                    // The other shards wait for a start that will not come.
+                    self.take_followers();
                     (self.on_event)(Event::Failed(failure.to_string()));
                 }
             }
         }
+    }
+
+    fn take_followers(&self) -> Vec<Follower> {
+        std::mem::take(&mut *self.followers.lock().unwrap_or_else(|e| e.into_inner()))
     }
 
     fn shard(&self, io: I, index: usize, mailbox: Receiver<ShardCall<I>>, published: &Published) -> Shard<I> {
@@ -178,9 +184,9 @@ impl<I: Io> Setup<I> {
         published.image =
             driver.register(registration(&io, &self.config, &driver, &ports.addresses)?).await?;
         let published = Arc::new(published);
-        let mut followers = std::mem::take(&mut *self.followers.lock().unwrap_or_else(|e| e.into_inner()));
-        let starts: Vec<_> = followers
-            .drain(..)
+        let starts: Vec<_> = self
+            .take_followers()
+            .into_iter()
             .map(|follower| {
                 let _ = follower.start.send(published.clone());
                 (follower.ready, follower.drained, follower.close, follower.closed)

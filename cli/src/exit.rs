@@ -4,6 +4,15 @@ use millrace_client::{Code, Error};
 use std::fmt::Display;
 use std::process::ExitCode;
 
+/// What the help says about exit codes.
+pub const HELP: &str = "\
+Exit codes:
+  0  it worked
+  1  it failed
+  2  the command line or the configuration is wrong
+  3  the topic or the partition is not there
+  4  no broker could be reached";
+
 /// Why a command ended without having done what it was asked.
 #[derive(Debug)]
 pub struct Failure {

@@ -206,6 +206,7 @@ impl<'w> Nemesis<'w> {
         let time = millis(&mut self.rng, 100, 4_000);
         self.tell(format_args!("the disk is full for {time:?}"));
         self.full = true;
+        self.needs_restart |= self.server.phase() == Phase::Starting;
         self.server.host.change_faults(|faults| faults.capacity = Some(0));
         self.world.run_for(time);
         if self.rng.chance(0.3) {

@@ -123,13 +123,14 @@ impl Server {
         self.phase() == Phase::Stopped(true) && marked
     }
 
-    /// Counts from now on how often each partition's log is read.
+    /// Counts how often each partition's log is read until the next life serves.
     pub fn count_log_reads(&self) -> LogReads {
         let reads = LogReads::default();
-        let counted = reads.clone();
+        let (counted, phase) = (reads.clone(), self.phase.clone());
         let target = Target::new(Operation::Read, move |path| {
             let name = path.to_string_lossy();
-            if name.ends_with(".log") && !name.contains("__cluster_metadata") {
+            let starting = *phase.lock().unwrap_or_else(|e| e.into_inner()) == Phase::Starting;
+            if starting && name.ends_with(".log") && !name.contains("__cluster_metadata") {
                 *counted.0.borrow_mut().entry(path.parent().map(Path::to_owned)).or_default() += 1;
             }
             false

@@ -250,7 +250,11 @@ impl<I: Io> MetadataDriver<I> {
         if records.is_empty() {
             return Ok(reply);
         }
-        let changes = match deciding.append(&self.io, &records).await {
+        let logged = match self.begin_at_zero(&records).await {
+            Ok(()) => deciding.append(&self.io, &records).await,
+            Err(error) => Err(MetadataFailure::Log(error.to_string())),
+        };
+        let changes = match logged {
             Ok(changes) => changes,
             Err(failure) => {
                 deciding.forget_decisions(&self.config);
@@ -280,6 +284,30 @@ impl<I: Io> MetadataDriver<I> {
             && let Err(error) = data_dir.checkpoint(offsets).await
         {
             tracing::error!(%error, "checkpoints not written: a restart after a crash will scan more");
+        }
+    }
+
+    /// Makes the checkpoints say that new partitions begin at 0. What they still say of a former topic of that name would
+    /// make recovery look for offsets that the new log never had.
+    async fn begin_at_zero(&self, records: &[MetadataRecord]) -> Result<(), DataDirError> {
+        let mut offsets = Vec::new();
+        let mut name: Arc<str> = "".into();
+        for record in records {
+            match record {
+                MetadataRecord::Topic(topic) => name = topic.name.as_str().into(),
+                MetadataRecord::Partition(partition) => offsets.push(PartitionOffsets {
+                    topic: name.clone(),
+                    partition: partition.partition,
+                    recovery_point: 0,
+                    high_watermark: 0,
+                    log_start: 0,
+                }),
+                _ => {}
+            }
+        }
+        match &*self.data_dir.lock().await {
+            Some(data_dir) if !offsets.is_empty() => data_dir.checkpoint(offsets).await,
+            _ => Ok(()),
         }
     }
 
