@@ -161,8 +161,7 @@ impl<I: Io> Backend for Shard<I> {
         let created =
             self.create_topics(vec![wish], topic.validate_only).await.map_err(|failure| error(&failure))?;
         let created = created.into_iter().next().map(|topic| topic.outcome);
-        let created =
-            created.unwrap_or_else(|| Err(meta::CreateTopicError::Duplicate)).map_err(|e| error(&e))?;
+        let created = created.unwrap_or(Err(meta::CreateTopicError::Duplicate)).map_err(|e| error(&e))?;
         let described = match topic.validate_only {
             true => None,
             false => self.describe_topic(&TopicRef::Id(created.topic_id)),

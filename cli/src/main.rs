@@ -24,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A log broker: Kafka's protocol and gRPC on the same log.
 #[derive(Parser)]
-#[command(name = "millrace", version, after_help = AFTER_HELP)]
+#[command(name = "millrace", version, after_help = after_help())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,23 +33,21 @@ struct Cli {
     log_format: LogFormat,
 }
 
-const AFTER_HELP: &str = "\
+const EXAMPLES: &str = "\
 Try it:
   millrace dev                                      # a broker, in this terminal
   millrace topic create greetings --partitions 3    # in another one
   echo hello | millrace produce greetings
-  millrace consume greetings --from beginning
+  millrace consume greetings --from beginning";
 
-Exit codes:
-  0  it worked
-  1  it failed
-  2  the command line or the configuration is wrong
-  3  the topic or the partition is not there
-  4  no broker could be reached
-
+const ENVIRONMENT: &str = "\
 Environment:
   MILLRACE_SERVER  the broker's gRPC address for topic, produce and consume
   MILLRACE_LOG     which log lines to show: error, warn, info, debug, or a filter such as millrace_broker=debug,warn";
+
+fn after_help() -> String {
+    format!("{EXAMPLES}\n\n{}\n\n{ENVIRONMENT}", exit::HELP)
+}
 
 #[derive(Subcommand)]
 enum Command {

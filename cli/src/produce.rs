@@ -123,13 +123,16 @@ impl Produce {
     }
 }
 
+/// The first and the last offset.
+type Range = (i64, i64);
+
 /// Records on their way, and where those before them went.
 #[derive(Default)]
 struct Tally {
     waiting: VecDeque<Delivery>,
     sent: u64,
     /// By partition: how many, and the first and last offset, where known.
-    placed: BTreeMap<i32, (u64, Option<(i64, i64)>)>,
+    placed: BTreeMap<i32, (u64, Option<Range>)>,
 }
 
 impl Tally {
@@ -154,7 +157,7 @@ impl Tally {
 
     fn summary(&self, topic: &str) -> String {
         let records = |n: u64| if n == 1 { "1 record".to_owned() } else { format!("{n} records") };
-        let part = |(partition, (count, offsets)): (&i32, &(u64, Option<(i64, i64)>))| match offsets {
+        let part = |(partition, (count, offsets)): (&i32, &(u64, Option<Range>))| match offsets {
             Some((first, last)) if first == last => format!("; partition {partition}: offset {first}"),
             Some((first, last)) => {
                 format!("; partition {partition}: {} at offsets {first} to {last}", records(*count))

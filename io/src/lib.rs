@@ -167,7 +167,14 @@ pub trait Writer: 'static {
     /// `more` says that bytes of the same response follow at once (so a partial packet may wait for them).
     /// # Errors
     /// As [`write`](Self::write); `UnexpectedEof` if the file ends first.
-    async fn send_file(&mut self, file: &Self::File, offset: u64, len: u64, recent: bool, more: bool) -> Result<()>;
+    async fn send_file(
+        &mut self,
+        file: &Self::File,
+        offset: u64,
+        len: u64,
+        recent: bool,
+        more: bool,
+    ) -> Result<()>;
     /// How long the peer may take no byte at all before a send fails. Default: 30 s.
     fn set_stall_limit(&mut self, limit: Duration);
     /// Tells the peer that no more will come, and wakes this connection's own reader with 0.

@@ -55,7 +55,9 @@ impl<M: Send + 'static> Sender<M> {
         poll_fn(|cx| {
             let unsent = match self.try_send(message.take().expect("polled after completion")) {
                 Ok(()) => return Poll::Ready(Ok(())),
-                Err(unsent) if self.0.receiver_gone.load(Ordering::Acquire) => return Poll::Ready(Err(unsent)),
+                Err(unsent) if self.0.receiver_gone.load(Ordering::Acquire) => {
+                    return Poll::Ready(Err(unsent));
+                }
                 Err(unsent) => unsent,
             };
             self.0.blocked.lock().unwrap_or_else(|e| e.into_inner()).push(cx.waker().clone());

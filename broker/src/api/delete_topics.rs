@@ -16,8 +16,17 @@ use uuid::Uuid;
 /// From this version on topics are named by name or id.
 const BY_ID: i16 = 6;
 
+/// A topic by name or by id, and what is said of it.
+struct Outcome {
+    target: Target,
+    code: ErrorCode,
+    message: Option<String>,
+}
+
+type Target = (Option<String>, Option<Uuid>);
+
 pub(super) async fn handle<I: Io>(call: Call<I>, request: DeleteTopicsRequest<'_>) {
-    let targets: Vec<(Option<String>, Option<Uuid>)> = match call.version >= BY_ID {
+    let targets: Vec<Target> = match call.version >= BY_ID {
         true => request
             .topics
             .iter()
@@ -25,32 +34,35 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DeleteTopicsRequest<'_
             .collect(),
         false => request.topic_names.iter().map(|&name| (Some(name.to_owned()), None)).collect(),
     };
-    let refuse = |code: ErrorCode, why: String| {
-        targets.iter().cloned().map(|t| (t, code, Some(why.clone()))).collect()
+    let outcomes: Vec<Outcome> = if !call.shard.config().delete_topics {
+        refuse_all(targets, ErrorCode::TopicDeletionDisabled, "delete.topic.enable is false")
+    } else {
+        match call.shard.delete_topics(targets.clone()).await {
+            Ok(deleted) => deleted.into_iter().map(Outcome::from).collect(),
+            Err(failure) => refuse_all(targets, failure.code(), &failure.to_string()),
+        }
     };
-    let results: Vec<((Option<String>, Option<Uuid>), ErrorCode, Option<String>)> =
-        if !call.shard.config().delete_topics {
-            refuse(ErrorCode::TopicDeletionDisabled, "delete.topic.enable is false".to_owned())
-        } else {
-            match call.shard.delete_topics(targets.clone()).await {
-                Ok(deleted) => deleted.into_iter().map(outcome).collect(),
-                Err(failure) => refuse(failure.code(), failure.to_string()),
-            }
-        };
-    let responses = results.iter().map(|((name, topic_id), code, message)| DeletableTopicResult {
-        name: name.as_deref(),
-        topic_id: topic_id.unwrap_or_default(),
-        error_code: call.error(*code),
-        error_message: message.as_deref(),
+    let responses = outcomes.iter().map(|outcome| DeletableTopicResult {
+        name: outcome.target.0.as_deref(),
+        topic_id: outcome.target.1.unwrap_or_default(),
+        error_code: call.error(outcome.code),
+        error_message: outcome.message.as_deref(),
     });
     let response = DeleteTopicsResponse { responses: responses.collect(), ..DeleteTopicsResponse::default() };
     call.answer(&response);
 }
 
-fn outcome(deletion: TopicDeletion) -> ((Option<String>, Option<Uuid>), ErrorCode, Option<String>) {
-    let target = (deletion.name, deletion.topic_id);
-    match deletion.outcome {
-        Ok(()) => (target, ErrorCode::None, None),
-        Err(error) => (target, error.code(), Some(error.to_string())),
+fn refuse_all(targets: Vec<Target>, code: ErrorCode, why: &str) -> Vec<Outcome> {
+    let refuse = |target| Outcome { target, code, message: Some(why.to_owned()) };
+    targets.into_iter().map(refuse).collect()
+}
+
+impl From<TopicDeletion> for Outcome {
+    fn from(deletion: TopicDeletion) -> Self {
+        let target = (deletion.name, deletion.topic_id);
+        match deletion.outcome {
+            Ok(()) => Self { target, code: ErrorCode::None, message: None },
+            Err(error) => Self { target, code: error.code(), message: Some(error.to_string()) },
+        }
     }
 }

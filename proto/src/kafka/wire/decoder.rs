@@ -216,7 +216,8 @@ impl<'a> Decoder<'a> {
     pub(super) fn claim(&mut self, count: usize, size: usize) -> Result<(), DecodeError> {
         let wanted = count.saturating_mul(size);
         let left = self.memory;
-        self.memory = left.checked_sub(wanted).ok_or_else(|| self.error(Malformed::Memory { wanted, left }))?;
+        self.memory =
+            left.checked_sub(wanted).ok_or_else(|| self.error(Malformed::Memory { wanted, left }))?;
         Ok(())
     }
 
