@@ -1,8 +1,9 @@
 //! One core and everything it owns: its partitions, its connections, its view of the metadata.
 //!
 //! Nothing here is shared with another core but the mailboxes. [`calls`] is the whole list of what one core may ask of
-//! another; [`router`] asks; this file answers.
+//! another; [`router`] asks; this file takes the calls, and `answers` answers those about partitions.
 
+mod answers;
 pub mod calls;
 pub mod fetch;
 pub mod metadata;
@@ -13,9 +14,7 @@ pub mod router;
 pub mod tickets;
 mod timers;
 
-pub use calls::{Entrance, ShardCall};
-
-use crate::config::Config;
+pub use crate::config::Config;
 use crate::config::topic::Rules;
 use crate::grpc;
 use crate::http;
@@ -26,18 +25,13 @@ use crate::net::budget::SizedBudget;
 use crate::net::connection;
 use crate::net::pulse::Pulses;
 use bytes::Bytes;
-use calls::{
-    FetchCall, FetchFailure, FetchPart, Fetched, Found, ListOffsetsCall, ListOffsetsFailure, ProduceCall,
-    WatchCall,
-};
 use metadata::{MetadataDriver, Published};
 use millrace_io::Io;
 use millrace_io::mailbox::{Receiver, Sender};
 use millrace_logic::meta::{ConfigResource, Image, Topic};
-use millrace_logic::partition::{FetchError, Isolation, ListError, ProduceError};
 use millrace_proto::batch::Checked;
 use millrace_storage::{Extent, LogFailure, PartitionOffsets};
-use partition_driver::{Incoming, ListOffsetError, Owner, PartitionDriver, PartitionId};
+use partition_driver::{Owner, PartitionDriver, PartitionId};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -45,7 +39,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tickets::{ProduceGather, Watch, WatchTicket};
+use tickets::{Watch, WatchTicket};
 use timers::Timers;
 use uuid::Uuid;
 
@@ -320,119 +314,6 @@ impl<I: Io> Shard<I> {
 
     fn partition(&self, id: &PartitionId) -> Option<Rc<PartitionDriver<I>>> {
         self.0.partitions.borrow().get(id).cloned()
-    }
-
-    /// Whether a partition is not here because its topic exists no more.
-    fn is_deleted(&self, id: &PartitionId) -> bool {
-        self.0.image.borrow().topic_by_id(id.topic).is_none()
-    }
-
-    fn produce_here(&self, call: ProduceCall) {
-        let gather = ProduceGather::new(call.parts.len(), call.reply);
-        for (index, part) in call.parts.into_iter().enumerate() {
-            let ticket = gather.ticket(index);
-            match self.partition(&part.id) {
-                Some(driver) => driver.produce(Incoming {
-                    batch: part.batch,
-                    checked: part.checked,
-                    acks: call.acks,
-                    deadline: call.deadline,
-                    ticket,
-                }),
-                None if self.is_deleted(&part.id) => ticket.answer(Err(ProduceError::Deleted)),
-                None => ticket.unknown_partition(),
-            }
-        }
-    }
-
-    async fn fetch_here(&self, call: FetchCall<I::File>) {
-        let mut left = call.max_bytes;
-        let mut found = Vec::with_capacity(call.parts.len());
-        let mut first = true;
-        for part in &call.parts {
-            let result = self.read_part(part, left, first, call.isolation).await;
-            if let Ok(part) = &result {
-                left = left.saturating_sub(part.bytes());
-                first &= part.extents.is_empty();
-            }
-            found.push(result);
-        }
-        let _ = call.reply.send(found);
-    }
-
-    async fn read_part(
-        &self,
-        part: &FetchPart,
-        left: u64,
-        first: bool,
-        isolation: Isolation,
-    ) -> Fetched<I::File> {
-        let driver = self.partition(&part.id).ok_or_else(|| match self.is_deleted(&part.id) {
-            true => FetchFailure::Refused(FetchError::Deleted),
-            false => FetchFailure::UnknownPartition,
-        })?;
-        if let Some(last) = part.last_fetched
-            && let Some(end) = driver.diverging_epoch(last, part.offset)?
-        {
-            let bounds = driver.bounds(end.end.get(), part.epoch, isolation)?;
-            return Ok(Found { bounds, extents: Vec::new(), diverging: Some(end) });
-        }
-        let bounds = driver.bounds(part.offset, part.epoch, isolation)?;
-        let max_bytes = part.max_bytes.min(left);
-        let extents = match part.offset < bounds.upto.get() && (first || max_bytes > 0) {
-            true => driver.read(part.offset, bounds.upto, max_bytes, first).await?,
-            false => Vec::new(),
-        };
-        Ok(Found { bounds, extents, diverging: None })
-    }
-
-    async fn watch_here(&self, call: WatchCall) {
-        let mut reply = call.reply;
-        let number = self.0.next_watch.get();
-        self.0.next_watch.set(number + 1);
-        let watch = Watch::new(number, call.bytes.max(1));
-        let ticket = WatchTicket(watch.clone());
-        let mut waiting = Vec::with_capacity(call.parts.len());
-        for (id, from, seen) in &call.parts {
-            use millrace_logic::partition::Watching;
-            match self.partition(id).map(|driver| (driver.watch(ticket.clone(), *from, seen), driver)) {
-                Some((Ok(Watching::Parked), driver)) => waiting.push(driver),
-                // There is something to learn already: an error, or more to read.
-                _ => ticket.fire(),
-            }
-        }
-        if self.is_stopping() {
-            ticket.fire();
-        }
-        self.0.watches.borrow_mut().insert(number, watch.clone());
-        {
-            let fired = std::pin::pin!(watch.fired());
-            let late = std::pin::pin!(self.0.io.sleep_until(call.deadline));
-            let cancelled = std::pin::pin!(reply.cancellation());
-            futures_util::future::select(futures_util::future::select(fired, late), cancelled).await;
-        }
-        self.0.watches.borrow_mut().remove(&number);
-        for driver in waiting {
-            driver.unwatch(&ticket);
-        }
-        let _ = reply.send(());
-    }
-
-    async fn list_offsets_here(&self, call: ListOffsetsCall) {
-        let mut found = Vec::with_capacity(call.parts.len());
-        for part in &call.parts {
-            found.push(match self.partition(&part.id) {
-                Some(driver) => driver
-                    .list_offset(part.spec, part.epoch, call.isolation)
-                    .await
-                    .map_err(ListOffsetsFailure::from),
-                None if self.is_deleted(&part.id) => {
-                    Err(ListOffsetError::from(ListError::from(FetchError::Deleted)).into())
-                }
-                None => Err(ListOffsetsFailure::UnknownPartition),
-            });
-        }
-        let _ = call.reply.send(found);
     }
 
     /// Reads an extent into memory, on whichever core asks.
