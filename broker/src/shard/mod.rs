@@ -14,7 +14,9 @@ pub mod router;
 pub mod tickets;
 mod timers;
 
-pub use crate::config::Config;
+pub use calls::{Entrance, ShardCall};
+
+use crate::config::Config;
 use crate::config::topic::Rules;
 use crate::grpc;
 use crate::http;
