@@ -190,7 +190,10 @@ impl<I: Io> Backend for Shard<I> {
         };
         let deleted = self.delete_topics(vec![target]).await.map_err(|failure| error(&failure))?;
         let deleted = deleted.into_iter().next().ok_or_else(|| unknown_topic(""))?;
-        deleted.outcome.map_err(|e| error(&e))?;
+        deleted.outcome.map_err(|failure| match (&failure, &deleted.name) {
+            (meta::DeleteTopicError::UnknownName, Some(name)) => unknown_topic(name),
+            _ => error(&failure),
+        })?;
         Ok((deleted.name.unwrap_or_default(), deleted.topic_id.unwrap_or_default()))
     }
 
@@ -321,5 +324,5 @@ fn error<E: WireError + std::fmt::Display>(failure: &E) -> Error {
 }
 
 fn unknown_topic(topic: &str) -> Error {
-    Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {topic:?}: create it first"))
+    Error::new(ErrorCode::UnknownTopicOrPartition, format!("there is no topic {topic:?}"))
 }

@@ -42,7 +42,7 @@ impl Default for Limits {
         Self {
             request_max_bytes: 100 << 20,
             connections: 10_000,
-            grpc_connections: 1_000,
+            grpc_connections: 500,
             connections_per_ip: 4_000,
             // Clients keep 5 requests in flight by default, librdkafka's tools far more; beyond some dozens a
             // connection gains nothing.
