@@ -9,6 +9,7 @@ use millrace_io::Io;
 use millrace_proto::batch::{self, Header};
 use millrace_proto::compression::Caps;
 use millrace_proto::files::TimeIndexEntry;
+use std::ops::ControlFlow;
 
 impl<I: Io> Inner<I> {
     pub(super) async fn offset_for_timestamp(
@@ -92,15 +93,40 @@ impl<I: Io> Inner<I> {
         let start = entry.map_or(base, |e| base + i64::from(e.relative_offset));
         let opened = self.segment_of(base).await?;
         let mut walker = self.walker_near(&opened, start).await?;
+        let from = self.state.borrow().log_start;
         let mut largest = None;
-        while let Some((_, header)) = self.next_batch(&mut walker, &opened).await? {
+        while let Some((position, header)) = self.next_batch(&mut walker, &opened).await? {
             if header.next_offset() > upto {
                 break;
             }
-            if header.last_offset() >= self.state.borrow().log_start {
-                largest = largest.max(Some(header.max_timestamp).filter(|t| *t >= 0));
+            if header.last_offset() >= from {
+                let largest_here = match header.base_offset < from {
+                    // The header speaks for records that are deleted, too.
+                    true => self.largest_in(&opened, position, &header, from).await?,
+                    false => header.max_timestamp,
+                };
+                largest = largest.max(Some(largest_here).filter(|t| *t >= 0));
             }
         }
+        Ok(largest)
+    }
+
+    /// The largest timestamp of the records of one batch with an offset of at least `from`; -1 for none.
+    async fn largest_in(
+        &self,
+        opened: &Opened<I::File>,
+        position: u64,
+        header: &Header,
+        from: i64,
+    ) -> Result<i64, ReadError> {
+        let mut largest = -1;
+        self.visit(opened, position, header, |record| {
+            if record.offset >= from {
+                largest = largest.max(record.timestamp);
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
         Ok(largest)
     }
 
@@ -139,6 +165,26 @@ impl<I: Io> Inner<I> {
         timestamp: i64,
         from: i64,
     ) -> Result<Option<TimestampedOffset>, ReadError> {
+        let mut found = None;
+        self.visit(opened, position, header, |record| {
+            if record.timestamp >= timestamp && record.offset >= from {
+                found = Some(TimestampedOffset { offset: record.offset, timestamp: record.timestamp });
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Shows the records of one batch, in order, for as long as they are wanted.
+    async fn visit(
+        &self,
+        opened: &Opened<I::File>,
+        position: u64,
+        header: &Header,
+        mut show: impl FnMut(&batch::Record<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
         let failed = |e: String| self.read_error(opened.base, names::LOG, e);
         let bytes = self.io.read_at(&opened.file, position, header.size()).await;
         let bytes = bytes.map_err(|e| failed(e.to_string()))?;
@@ -146,11 +192,10 @@ impl<I: Io> Inner<I> {
         let records =
             batch::records(&bytes, &mut scratch, &Caps::default()).map_err(|e| failed(e.to_string()))?;
         for record in records {
-            let record = record.map_err(|e| failed(e.to_string()))?;
-            if record.timestamp >= timestamp && record.offset >= from {
-                return Ok(Some(TimestampedOffset { offset: record.offset, timestamp: record.timestamp }));
+            if show(&record.map_err(|e| failed(e.to_string()))?).is_break() {
+                break;
             }
         }
-        Ok(None)
+        Ok(())
     }
 }
