@@ -116,8 +116,10 @@ fn hostile_requests_are_refused_in_bounded_memory() {
         }
         let mut longer = body.clone();
         longer.push(0);
-        assert!(
-            decode_within_bounds(key, version, &longer).is_err(),
+        // Not looked at, as in Kafka: some clients leave bytes there.
+        assert_eq!(
+            decode_within_bounds(key, version, &longer),
+            Ok(()),
             "{key} {version} with a byte behind it"
         );
         for at in 0..body.len() {
