@@ -1,57 +1,10 @@
 //! Damaged and made-up bytes: nothing panics, and whatever the leader accepts a reader can read.
 
+mod hostile_support;
+
+use hostile_support::Random;
 use millrace_proto::batch::{self, Builder, Header, Limits, Options, RecordHeader};
 use millrace_proto::compression::{Caps, Codec, decompress};
-use millrace_proto::files;
-use uuid::Uuid;
-
-/// Xorshift: the same bytes on every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    /// A byte, often one that means something.
-    fn byte(&mut self) -> u8 {
-        const TELLING: [u8; 8] = [0x00, 0x01, 0x02, 0x7f, 0x80, 0xff, b' ', b'\n'];
-        if self.below(2) == 0 { TELLING[self.below(8)] } else { self.next() as u8 }
-    }
-
-    fn bytes(&mut self, longest: usize) -> Vec<u8> {
-        let length = self.below(longest + 1);
-        (0..length).map(|_| self.byte()).collect()
-    }
-
-    /// Some bytes overwritten, removed, repeated or cut off.
-    fn mutate(&mut self, bytes: &mut Vec<u8>, from: usize) {
-        for _ in 0..1 + self.below(4) {
-            if bytes.len() <= from {
-                return;
-            }
-            let at = from + self.below(bytes.len() - from);
-            match self.below(10) {
-                0 => bytes.truncate(at),
-                1 => drop(bytes.remove(at)),
-                2 => bytes.insert(at, self.byte()),
-                3 => {
-                    let piece = bytes[at..bytes.len().min(at + 40)].to_vec();
-                    bytes.splice(at..at, piece);
-                }
-                4 => bytes[at] ^= 1 << self.below(8),
-                _ => bytes[at] = self.byte(),
-            }
-        }
-    }
-}
 
 const CAPS: Caps = Caps { max_bytes: 1 << 20, max_ratio: 1000, free_bytes: 1 << 16 };
 
@@ -167,70 +120,5 @@ fn made_up_compressed_bytes() {
         let bytes = [start, &random.bytes(100)].concat();
         let _ = decompress(codec, &bytes, &CAPS, &mut out);
         assert!(out.len() <= CAPS.limit(bytes.len()));
-    }
-}
-
-/// What a file is read with, reduced to whether it could be.
-type Parser = fn(&[u8]) -> bool;
-
-#[test]
-fn mutated_files() {
-    let id = Uuid::from_u128(0x123e4567_e89b_12d3_a456_426614174000);
-    let meta = files::MetaProperties { cluster_id: "c=1".to_owned(), node_id: 1, directory_id: Some(id) };
-    let offsets = [files::PartitionOffset { topic: "orders".to_owned(), partition: 3, offset: 1 << 40 }];
-    let epochs =
-        [files::LeaderEpoch { epoch: 1, start_offset: 0 }, files::LeaderEpoch { epoch: 5, start_offset: 9 }];
-    let samples: [(Vec<u8>, Parser); 6] = [
-        (meta.encode().into(), |bytes| files::MetaProperties::parse(bytes).is_ok()),
-        (files::PartitionMetadata { topic_id: id }.encode().into(), |bytes| {
-            files::PartitionMetadata::parse(bytes).is_ok()
-        }),
-        (files::DataFormat::CURRENT.encode().into(), |bytes| files::DataFormat::parse(bytes).is_ok()),
-        (files::encode_offsets(&offsets).into(), |bytes| files::parse_offsets(bytes).is_ok()),
-        (files::encode_leader_epochs(&epochs).into(), |bytes| files::parse_leader_epochs(bytes).is_ok()),
-        (files::CleanShutdown { broker_epoch: 12 }.encode().into(), |bytes| {
-            files::CleanShutdown::parse(bytes).is_ok()
-        }),
-    ];
-    let mut random = Random(13);
-    for (sample, parse) in samples {
-        assert!(parse(&sample));
-        for _ in 0..10_000 {
-            let mut bytes = sample.clone();
-            random.mutate(&mut bytes, 0);
-            parse(&bytes);
-            parse(&random.bytes(60));
-        }
-    }
-}
-
-#[test]
-fn mutated_snapshots() {
-    let entry = files::ProducerEntry {
-        producer_id: 1,
-        producer_epoch: 0,
-        last_sequence: 5,
-        last_offset: 9,
-        offset_delta: 0,
-        timestamp: 77,
-        coordinator_epoch: -1,
-        current_txn_first_offset: -1,
-    };
-    let batch = files::RecentBatch { last_sequence: 5, last_offset: 9, offset_delta: 0, timestamp: 77 };
-    let recent = files::RecentBatches { producer_id: 1, producer_epoch: 0, batches: vec![batch; 5] };
-    let snapshot = files::encode_producer_snapshot(&[entry; 3]);
-    let companion = files::encode_recent_batches(&[recent.clone(), recent]);
-    let mut random = Random(17);
-    for _ in 0..20_000 {
-        for (sample, crc_at) in [(&snapshot, 2), (&companion, 6)] {
-            let mut bytes = sample.clone();
-            random.mutate(&mut bytes, crc_at + 4);
-            if bytes.len() > crc_at + 4 {
-                let crc = crc32c::crc32c(&bytes[crc_at + 4..]);
-                bytes[crc_at..crc_at + 4].copy_from_slice(&crc.to_be_bytes());
-            }
-            let _ = files::parse_producer_snapshot(&bytes);
-            let _ = files::parse_recent_batches(&bytes);
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! What happens in a world, as facts, and the judge who shows each of them to every invariant.
 
 use crate::invariants::{self, Invariant};
-use millrace_io::simulated::SimIo;
 use millrace_io::Io;
+use millrace_io::simulated::SimIo;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -164,6 +164,7 @@ struct State {
     violation: Option<Violation>,
     tally: Tally,
     last_number: u64,
+    crashes: u64,
 }
 
 /// Shows every fact to every invariant and keeps the first violation. Clones are the same judge.
@@ -174,7 +175,8 @@ impl Judge {
     /// A judge with all invariants, and a clock.
     pub fn new(io: SimIo) -> Self {
         let invariants = invariants::all();
-        let state = State { io, invariants, violation: None, tally: Tally::default(), last_number: 0 };
+        let state =
+            State { io, invariants, violation: None, tally: Tally::default(), last_number: 0, crashes: 0 };
         Self(Rc::new(RefCell::new(state)))
     }
 
@@ -185,10 +187,16 @@ impl Judge {
         state.last_number
     }
 
+    /// How often the broker has died.
+    pub fn crashes(&self) -> u64 {
+        self.0.borrow().crashes
+    }
+
     /// Takes a fact.
     pub fn note(&self, fact: Fact) {
         let state = &mut *self.0.borrow_mut();
         state.tally.count(&fact);
+        state.crashes += u64::from(matches!(fact, Fact::Crashed { .. }));
         if state.violation.is_some() {
             return;
         }

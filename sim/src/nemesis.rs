@@ -41,7 +41,14 @@ pub struct Nemesis<'w> {
 
 impl<'w> Nemesis<'w> {
     /// Somebody with power over this broker and the hosts of its clients.
-    pub fn new(world: &'w World, server: Server, clients: Vec<Host>, judge: Judge, rng: Rng, dangers: &Dangers) -> Self {
+    pub fn new(
+        world: &'w World,
+        server: Server,
+        clients: Vec<Host>,
+        judge: Judge,
+        rng: Rng,
+        dangers: &Dangers,
+    ) -> Self {
         let faults = [
             (dangers.kill, Fault::Kill),
             (dangers.power_cut, Fault::PowerCut),
@@ -152,7 +159,8 @@ impl<'w> Nemesis<'w> {
     }
 
     fn restart(&mut self) {
-        let shards = if self.rng.chance(0.3) { self.rng.within(1..=3) as usize } else { self.server.host.cores() };
+        let shards =
+            if self.rng.chance(0.3) { self.rng.within(1..=3) as usize } else { self.server.host.cores() };
         self.tell(format_args!("the broker starts with {shards} shards"));
         // A partition that cannot be opened stays offline.
         (self.needs_restart, self.distrusted) = (self.full || self.armed, self.armed);

@@ -180,9 +180,9 @@ fn live(seed: u64) -> Story {
     if judge.violation().is_none() {
         end(&mut stage, &mut nemesis);
     }
-    let failure = judge.violation().map(|broken| {
-        format!("{} at {:.3} s: {}", broken.invariant, broken.at.as_secs_f64(), broken.what)
-    });
+    let failure = judge
+        .violation()
+        .map(|broken| format!("{} at {:.3} s: {}", broken.invariant, broken.at.as_secs_f64(), broken.what));
     let (lasted, trace_hash) = (world.now(), world.trace_hash());
     Story { seed, events: nemesis.into_story(), tally: judge.tally(), lasted, trace_hash, failure }
 }

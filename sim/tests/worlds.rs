@@ -27,6 +27,10 @@ fn a_seed_always_makes_the_same_world() {
     for seed in [3, 1 << 40] {
         let (one, other) = (story::tell(seed), story::tell(seed));
         assert_eq!(one.trace_hash, other.trace_hash, "seed {seed}");
-        assert_eq!((one.events, one.tally, one.lasted), (other.events, other.tally, other.lasted), "seed {seed}");
+        assert_eq!(
+            (one.events, one.tally, one.lasted),
+            (other.events, other.tally, other.lasted),
+            "seed {seed}"
+        );
     }
 }

@@ -12,7 +12,9 @@ pub(crate) const MAX_SMALL_FILE: u64 = 256 << 20;
 pub(crate) const TEMPORARY: &str = ".tmp";
 
 /// The file's content, or `None` if there is no such file.
-pub(crate) async fn read_file<I: Io>(io: &I, path: &Path) -> Result<Option<Bytes>> {
+/// # Errors
+/// `InvalidData` for a file of more than 256 MiB, and whatever the disk says.
+pub async fn read_file<I: Io>(io: &I, path: &Path) -> Result<Option<Bytes>> {
     let file = match io.open(path, Open::Read).await {
         Ok(file) => file,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
@@ -27,7 +29,9 @@ pub(crate) async fn read_file<I: Io>(io: &I, path: &Path) -> Result<Option<Bytes
 }
 
 /// Replaces `dir/name` by `content`, durably.
-pub(crate) async fn write_file<I: Io>(io: &I, dir: &Path, name: &str, content: Bytes) -> Result<()> {
+/// # Errors
+/// Whatever the disk says. The old content or the new is there then, whole.
+pub async fn write_file<I: Io>(io: &I, dir: &Path, name: &str, content: Bytes) -> Result<()> {
     let temporary = dir.join(format!("{name}{TEMPORARY}"));
     let file = io.open(&temporary, Open::Create).await?;
     io.truncate(&file, 0).await?;

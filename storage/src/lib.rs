@@ -12,6 +12,7 @@ mod disk;
 mod log;
 
 pub use data_dir::{CleanStart, DataDir, DataDirError, Identity, LogDirectory, PartitionOffsets};
+pub use disk::{read_file, write_file};
 pub use log::{
     CreateError, Cut, DeleteError, Extent, Log, LogConfig, LogEvent, LogFailure, MaintainError, Mutation,
     OpenError, ProducerSnapshot, ReadError, Recovery, RecoveryPoint, ReserveError, TimestampedOffset,

@@ -5,7 +5,9 @@
 //! topic. So whoever hears of a topic finds its partitions served.
 
 use crate::config::{Config, topic};
+use crate::shard::metadata_image::{ImageFile, Position};
 use crate::shard::metadata_log::{self, MetadataLogError};
+use crate::shard::metadata_start::{Opened, open_log};
 use crate::shard::partition_driver::{PartitionDriver, PartitionError, PartitionId, Place};
 use crate::shard::{OPEN_AT_ONCE, Shard, ShardCall};
 use futures_channel::oneshot;
@@ -20,11 +22,8 @@ use millrace_logic::offset::{LogEnd, Offset};
 use millrace_logic::partition::LeaderEpoch;
 use millrace_logic::placement::shard_of;
 use millrace_proto::batch::Header;
-use millrace_storage::{
-    DataDir, DataDirError, Log, LogConfig, OpenError, PartitionOffsets, ReadError, RecoveryPoint,
-};
+use millrace_storage::{DataDir, DataDirError, Log, OpenError, PartitionOffsets, ReadError, RecoveryPoint};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -155,13 +154,16 @@ struct Deciding<I: Io> {
     controller: Controller,
     log: Log<I>,
     image: Arc<Image>,
+    /// The end of the image in the log; `None` before the first record.
+    position: Option<Position>,
+    file: Rc<ImageFile<I>>,
 }
 
 impl<I: Io> MetadataDriver<I> {
-    /// Opens the data directory and replays the metadata log.
+    /// Opens the data directory and reads the metadata: from its image, and what the log has beyond that.
     pub async fn start(io: I, config: Arc<Config>) -> Result<(Self, Published), MetadataStartError> {
         let data_dir = DataDir::open(io.clone(), &config.data_dir, config.identity()).await?;
-        let (log, image) = open_log(&io, &data_dir).await?;
+        let Opened { log, covered, position, image } = open_log(&io, &data_dir).await?;
         let defaults = TopicDefaults {
             num_partitions: config.num_partitions,
             replication_factor: config.default_replication_factor,
@@ -172,7 +174,10 @@ impl<I: Io> MetadataDriver<I> {
         let changes = Changes { created: image.topics().cloned().collect(), ..Changes::default() };
         let cluster_id: Arc<str> = data_dir.cluster_id().into();
         let published = Published { image: image.clone(), changes, cluster_id, recovery };
-        let deciding = Mutex::new(Deciding { controller, log, image });
+        let file = ImageFile::new(io.clone(), data_dir.path().to_path_buf(), covered);
+        let deciding = Deciding { controller, log, image, position, file };
+        deciding.advance_file();
+        let deciding = Mutex::new(deciding);
         let directory_id = data_dir.directory_id();
         Ok((Self { io, directory_id, data_dir: Mutex::new(Some(data_dir)), deciding, config }, published))
     }
@@ -325,6 +330,9 @@ impl<I: Io> MetadataDriver<I> {
     /// Closes the metadata log and the data directory. `clean` when every other log was closed cleanly.
     pub async fn stop(self: Rc<Self>, mut clean: bool) -> Result<(), DataDirError> {
         let deciding = self.deciding.lock().await;
+        if let Some(position) = deciding.position {
+            deciding.file.write(&deciding.image, position).await;
+        }
         if let Err(error) = deciding.log.close().await {
             tracing::error!(%error, "the metadata log was not closed");
             clean = false;
@@ -351,7 +359,15 @@ impl<I: Io> Deciding<I> {
         }
         let (image, changes) = delta.finish(LogEnd::at(Offset::new(self.log.end())));
         self.image = Arc::new(image);
+        self.position = Some(Position::behind(&header));
+        self.advance_file();
         Ok(changes)
+    }
+
+    fn advance_file(&self) {
+        if let Some(position) = self.position {
+            self.file.advance(&self.image, position);
+        }
     }
 
     /// What was decided and not logged does not count.
@@ -372,49 +388,6 @@ impl<I: Io> Deciding<I> {
             log_start: self.log.log_start(),
         }
     }
-}
-
-async fn open_log<I: Io>(io: &I, data_dir: &DataDir<I>) -> Result<(Log<I>, Image), MetadataStartError> {
-    let dir: PathBuf = data_dir.log_path(METADATA_TOPIC, 0);
-    let point = data_dir
-        .logs()
-        .iter()
-        .find(|l| l.topic == METADATA_TOPIC)
-        .map_or_else(Default::default, |l| l.recovery);
-    let on_event = Rc::new(|event| {
-        if let millrace_storage::LogEvent::Failed(failure) = event {
-            tracing::error!("{failure}");
-        }
-    });
-    let config = LogConfig { segment_bytes: 64 << 20, segment_ms: i64::MAX, ..LogConfig::default() };
-    let (log, recovery) = match Log::open(io.clone(), &dir, config.clone(), point, on_event.clone()).await {
-        Ok(opened) => opened,
-        Err(OpenError::NotCreated(_)) => {
-            let log = Log::create(io.clone(), &dir, metadata_topic_id(), config, on_event).await?;
-            log.begin_epoch(0);
-            return Ok((log, Image::default()));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if let Some(damaged) = recovery.quarantined.first() {
-        return Err(MetadataStartError::Damaged(damaged.start, damaged.end));
-    }
-    let mut delta = Delta::new(&Image::default());
-    let mut next = recovery.log_start;
-    while next < recovery.end {
-        for extent in log.read(next, recovery.end, 1 << 20, true).await? {
-            for record in metadata_log::decode(&log.read_bytes(&extent).await?)? {
-                delta.replay(&record)?;
-            }
-            next = extent.end_offset;
-        }
-    }
-    Ok((log, delta.finish(LogEnd::at(Offset::new(recovery.end))).0))
-}
-
-/// KRaft's fixed id of the metadata topic.
-fn metadata_topic_id() -> Uuid {
-    Uuid::from_u128(1)
 }
 
 /// A random id that Kafka would make: version 4, and never one that starts with a dash in its text form.
@@ -515,3 +488,7 @@ impl<I: Io> Shard<I> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "metadata_test.rs"]
+mod tests;

@@ -11,7 +11,7 @@ mod content;
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::lock::Mutex;
 use millrace_io::Io;
-use millrace_logic::meta::{ApplyError, Image};
+use millrace_logic::meta::{ApplyError, Image, MetadataRecord};
 use millrace_logic::offset::{LogEnd, Offset};
 use millrace_proto::batch::Header;
 use millrace_proto::files::FormatError;
@@ -82,7 +82,9 @@ pub(super) enum Unusable {
     #[error(transparent)]
     Apply(#[from] ApplyError),
     /// The log does not have what the image was made of.
-    #[error("it is about offset {image}, where the metadata log, which ends at {log}, does not have the same batch")]
+    #[error(
+        "it is about offset {image}, where the metadata log, which ends at {log}, does not have the same batch"
+    )]
     OtherLog {
         /// The image's end.
         image: i64,
@@ -106,8 +108,8 @@ pub(super) async fn load<I: Io>(io: &I, dir: &Path, log: &Log<I>) -> Result<Opti
 }
 
 /// The file's bytes.
-fn seal(image: &Image, position: Position) -> Result<Bytes, rkyv::rancor::Error> {
-    let mut file = content::encode(image.records(), vec![0; HEADER_SIZE])?;
+fn seal(records: Vec<MetadataRecord>, position: Position) -> Result<Bytes, rkyv::rancor::Error> {
+    let mut file = content::encode(records, vec![0; HEADER_SIZE])?;
     let length = file.len() - HEADER_SIZE;
     let mut header = &mut file[..HEADER_SIZE];
     header.put_slice(&MARK);
@@ -179,16 +181,18 @@ impl<I: Io> ImageFile<I> {
         if position.end <= self.end.get() {
             return;
         }
+        let records = image.records();
         self.end.set(position.end);
-        let file = match seal(image, position) {
+        self.interval.set(EVERY.max(records.len() as i64));
+        let file = match seal(records, position) {
             Ok(file) => file,
             Err(error) => return tracing::error!(%error, "the metadata image cannot be encoded"),
         };
-        // A record takes more than 16 bytes in it; so this errs on the lazy side, and counts nothing.
-        self.interval.set(EVERY.max(file.len() as i64 / BYTES_PER_RECORD));
         match write_file(&self.io, &self.dir, METADATA_IMAGE, file).await {
             Ok(()) => tracing::debug!(end = position.end, "metadata image written"),
-            Err(error) => tracing::warn!(%error, "metadata image not written: the next start reads more of the log"),
+            Err(error) => {
+                tracing::warn!(%error, "metadata image not written: the next start reads more of the log")
+            }
         }
     }
 }

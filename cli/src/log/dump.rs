@@ -2,7 +2,7 @@
 //! entry.
 
 use super::segment::{Found, Segment};
-use super::{at, segments};
+use super::{at, is_last, partitions, read_whole, segments};
 use crate::exit::{Failure, Outcome};
 use crate::output::{self, printable};
 use millrace_proto::batch::{Header, Record, TimestampType, records};
@@ -12,35 +12,31 @@ use millrace_proto::files::{
     TimeIndexEntry, offset_file_name, parse_leader_epochs, parse_offset_file_name, parse_producer_snapshot,
 };
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Prints a partition's segments, or one file.
-pub fn run(path: &Path, with_records: bool) -> Outcome {
+/// Prints the segments of partitions, or single files.
+pub fn run(paths: &[PathBuf], with_records: bool) -> Outcome {
     let mut out = output::out();
-    let damaged = dump(&mut out, path, with_records)?;
+    let mut damaged = false;
+    for path in paths {
+        damaged |= dump(&mut out, path, with_records)?;
+    }
     out.flush()?;
     if damaged { Err(Failure::new("there is damage; `millrace log verify` says more")) } else { Ok(()) }
 }
 
 /// Whether there is damage.
 fn dump(out: &mut impl Write, path: &Path, with_records: bool) -> Result<bool, Failure> {
-    match path.is_dir() {
-        true => {
-            let bases = segments(path)?;
-            if bases.is_empty() {
-                return Err(Failure::usage(format!(
-                    "{} holds no segments: name a partition's directory",
-                    path.display()
-                )));
-            }
-            let mut damaged = false;
-            for base in bases {
-                damaged |= segment(out, &path.join(offset_file_name(base, LOG_SUFFIX)), with_records)?;
-            }
-            Ok(damaged)
-        }
-        false => file(out, path, with_records),
+    if !path.is_dir() {
+        return file(out, path, with_records);
     }
+    let mut damaged = false;
+    for partition in partitions(path)? {
+        for base in segments(&partition)? {
+            damaged |= segment(out, &partition.join(offset_file_name(base, LOG_SUFFIX)), with_records)?;
+        }
+    }
+    Ok(damaged)
 }
 
 /// Prints one file by its name; whether it is damaged.
@@ -49,7 +45,7 @@ fn file(out: &mut impl Write, path: &Path, with_records: bool) -> Result<bool, F
     if name.ends_with(LOG_SUFFIX) {
         return segment(out, path, with_records);
     }
-    let content = std::fs::read(path).map_err(|error| at(path, error))?;
+    let content = read_whole(path).map_err(|error| at(path, error))?;
     let base = |suffix| parse_offset_file_name(&name, suffix).unwrap_or(0);
     if name.ends_with(TIME_INDEX_SUFFIX) {
         for entry in TimeIndexEntry::all(&content) {
@@ -96,7 +92,10 @@ fn segment(out: &mut impl Write, path: &Path, with_records: bool) -> Result<bool
             Found::Reserved { position, bytes } => {
                 writeln!(out, "position: {position} reserved: {bytes} bytes, not written yet")?;
             }
-            Found::Torn { position, bytes, fault } => {
+            Found::Torn { position, bytes, unfinished: true, .. } if is_last(path)? => {
+                writeln!(out, "position: {position} unfinished tail: {bytes} bytes")?;
+            }
+            Found::Torn { position, bytes, fault, .. } => {
                 writeln!(out, "position: {position} damaged: {bytes} bytes up to the end: {fault}")?;
                 damaged = true;
             }
@@ -114,24 +113,26 @@ fn batch(out: &mut impl Write, position: u64, header: &Header, fault: Option<&st
     };
     write!(
         out,
-        "baseOffset: {} lastOffset: {} count: {} position: {position} size: {} codec: {codec} {kind}: {} leaderEpoch: {} \
-         producerId: {} producerEpoch: {} baseSequence: {} lastSequence: {} transactional: {} control: {} crc: {:08x}",
+        "baseOffset: {} lastOffset: {} count: {} baseSequence: {} lastSequence: {} producerId: {} producerEpoch: {} \
+         partitionLeaderEpoch: {} isTransactional: {} isControl: {} position: {position} {kind}: {} size: {} \
+         codec: {codec} crc: {:08x} valid: {}",
         header.base_offset,
         header.last_offset(),
         header.record_count,
-        header.size(),
-        output::time(header.max_timestamp),
-        header.leader_epoch,
-        header.producer_id,
-        header.producer_epoch,
         header.base_sequence,
         header.last_sequence(),
+        header.producer_id,
+        header.producer_epoch,
+        header.leader_epoch,
         header.is_transactional(),
         header.is_control(),
+        output::time(header.max_timestamp),
+        header.size(),
         header.crc,
+        fault.is_none(),
     )?;
     match fault {
-        None => writeln!(out, " ok"),
+        None => writeln!(out),
         Some(fault) => writeln!(out, " DAMAGED: {fault}"),
     }
 }
@@ -186,10 +187,14 @@ mod tests {
         let batches: Vec<_> = text.lines().filter(|line| line.starts_with("baseOffset: ")).collect();
         assert_eq!(batches.len(), 6);
         for (line, codec) in batches.iter().zip(["none", "gzip", "snappy", "lz4", "zstd", "none"]) {
-            assert!(line.contains(&format!("codec: {codec} ")) && line.ends_with(" ok"), "{line}");
+            assert!(line.contains(&format!("codec: {codec} ")) && line.ends_with(" valid: true"), "{line}");
         }
-        assert!(batches[3].starts_with("baseOffset: 6 lastOffset: 7 count: 2 position: 0 "));
-        assert!(batches[3].contains("producerId: 7 producerEpoch: 0 baseSequence: 6 lastSequence: 7 "));
+        assert!(batches[3].starts_with("baseOffset: 6 lastOffset: 7 count: 2 baseSequence: 6 "));
+        assert!(
+            batches[3]
+                .contains(" producerId: 7 producerEpoch: 0 partitionLeaderEpoch: 0 isTransactional: false ")
+        );
+        assert!(batches[3].contains(" position: 0 CreateTime: 2023-"));
         assert_eq!(text.lines().filter(|line| line.starts_with("| offset: ")).count(), 12);
         assert!(
             text.contains("| offset: 9 time: 2023-11-14T22:13:20.009Z key: k value: value 9 of some length")
@@ -203,10 +208,35 @@ mod tests {
         partition.edit(SECOND, LOG_SUFFIX, |log| log[100] ^= 1);
         let (text, damaged) = dumped(&partition.file(SECOND, LOG_SUFFIX), true);
         assert!(damaged);
-        assert_eq!(text.matches("DAMAGED").count(), 1, "{text}");
+        assert_eq!(text.matches("valid: false DAMAGED").count(), 1, "{text}");
         partition.edit(SECOND, LOG_SUFFIX, |log| log[8] = 0x7f);
         let (text, damaged) = dumped(&partition.file(SECOND, LOG_SUFFIX), false);
         assert!(damaged && text.contains("position: 0 damaged: "), "{text}");
+    }
+
+    #[test]
+    fn an_unfinished_tail_is_no_damage() {
+        let partition = Partition::new();
+        for (base, damage) in [(SECOND, false), (0, true)] {
+            partition.edit(base, LOG_SUFFIX, |log| log.truncate(log.len() - 110));
+            let (text, damaged) = dumped(&partition.file(base, LOG_SUFFIX), false);
+            assert_eq!((damaged, text.contains(" unfinished tail: ")), (damage, !damage), "{text}");
+        }
+    }
+
+    #[test]
+    fn all_of_a_data_directory() {
+        let (data, partition) = (tempfile::tempdir().expect("a directory"), Partition::new());
+        assert!(dump(&mut Vec::new(), data.path(), false).is_err());
+        for name in ["orders-0", "orders-1", "notes"] {
+            let dir = data.path().join(name);
+            std::fs::create_dir(&dir).expect("made");
+            let file = offset_file_name(SECOND, LOG_SUFFIX);
+            std::fs::copy(partition.file(SECOND, LOG_SUFFIX), dir.join(file)).expect("copied");
+        }
+        let (text, damaged) = dumped(data.path(), false);
+        assert!(!damaged && text.contains("orders-1/") && !text.contains("notes"), "{text}");
+        assert_eq!(text.lines().filter(|line| line.ends_with(" valid: true")).count(), 6);
     }
 
     #[test]

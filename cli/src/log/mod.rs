@@ -10,6 +10,8 @@ mod testing;
 use crate::exit::{Failure, Outcome};
 use clap::{Args, Subcommand};
 use millrace_proto::files::{LOG_SUFFIX, parse_offset_file_name, parse_partition_dir_name};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
@@ -17,6 +19,7 @@ Examples:
   millrace log dump millrace-data/orders-0
   millrace log dump millrace-data/orders-0/00000000000000000000.log --records
   millrace log verify millrace-data
+  millrace log verify millrace-data/orders-0 millrace-data/orders-1/00000000000000000000.log
 
 Use them on the files of a broker that is stopped: in those of one that runs, the end may be half written.";
 
@@ -24,9 +27,9 @@ Use them on the files of a broker that is stopped: in those of one that runs, th
 #[derive(Subcommand, Debug)]
 #[command(after_help = HELP)]
 pub enum LogCommand {
-    /// Print the batches of a partition's directory, or what one of its files holds
+    /// Print the batches of partitions, or what single files hold
     Dump(Dump),
-    /// Check batches, order, indexes and the other files of a partition or of a whole data directory
+    /// Check batches, order, indexes and the other files of partitions or of a whole data directory
     Verify(Verify),
 }
 
@@ -36,8 +39,9 @@ pub enum LogCommand {
     after_help = "Examples:\n  millrace log dump millrace-data/orders-0\n  millrace log dump millrace-data/orders-0 --records\n  millrace log dump millrace-data/orders-0/00000000000000000000.timeindex"
 )]
 pub struct Dump {
-    /// A partition's directory, or a file in one: .log, .index, .timeindex, .snapshot, leader-epoch-checkpoint
-    path: PathBuf,
+    /// A partition's directory, a data directory, or a file: .log, .index, .timeindex, .snapshot, leader-epoch-checkpoint
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// Also print the records of each batch
     #[arg(long)]
     records: bool,
@@ -46,11 +50,12 @@ pub struct Dump {
 /// What to check.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  millrace log verify millrace-data\n  millrace log verify millrace-data/orders-0 --gaps\n\nThe exit code is 1 when something is damaged."
+    after_help = "Examples:\n  millrace log verify millrace-data\n  millrace log verify millrace-data/orders-0 --gaps\n\nThe exit code is 1 when something is damaged. A last batch that was not written to its end is a warning."
 )]
 pub struct Verify {
-    /// A partition's directory, or a data directory
-    dir: PathBuf,
+    /// A partition's directory, a data directory, or a file; an index is checked together with its segment
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// Offsets may be missing between batches, as compaction leaves them
     #[arg(long)]
     gaps: bool,
@@ -60,10 +65,23 @@ impl LogCommand {
     /// Reads the files.
     pub fn run(self) -> Outcome {
         match self {
-            LogCommand::Dump(dump) => dump::run(&dump.path, dump.records),
-            LogCommand::Verify(verify) => verify::run(&verify.dir, verify.gaps),
+            LogCommand::Dump(dump) => dump::run(&dump.paths, dump.records),
+            LogCommand::Verify(verify) => verify::run(&verify.paths, verify.gaps),
         }
     }
+}
+
+/// Larger than any index or snapshot that a broker writes by its defaults (10 MiB) by far.
+const LARGEST_WHOLE_FILE: u64 = 256 << 20;
+
+/// Reads one of the files that are read as a whole, unless it is larger than one can be.
+fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(LARGEST_WHOLE_FILE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST_WHOLE_FILE {
+        return Err(io::Error::other(format!("larger than the {LARGEST_WHOLE_FILE} bytes that are read")));
+    }
+    Ok(content)
 }
 
 /// The names of everything in a directory, sorted.
@@ -82,6 +100,17 @@ fn names(dir: &Path) -> Result<Vec<String>, Failure> {
 fn segments(dir: &Path) -> Result<Vec<i64>, Failure> {
     let names = names(dir)?;
     Ok(names.iter().filter_map(|name| parse_offset_file_name(name, LOG_SUFFIX)).collect())
+}
+
+/// Whether a segment is the last one of its directory, where a broker appends.
+fn is_last(path: &Path) -> Result<bool, Failure> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(segments(directory(path))?.last().copied() == parse_offset_file_name(&name, LOG_SUFFIX))
+}
+
+/// The directory that a file is in.
+fn directory(file: &Path) -> &Path {
+    file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The partitions' directories: this one, or those in this data directory.

@@ -1,6 +1,7 @@
 //! One segment file, batch by batch, with no more than one batch in memory.
 
 use millrace_proto::batch::{BatchError, Header, verify};
+use millrace_proto::files::{LOG_SUFFIX, parse_offset_file_name};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -37,6 +38,9 @@ pub enum Found<'a> {
         bytes: u64,
         /// Why they are none.
         fault: BatchError,
+        /// Whether nothing but the end of the file is wrong: a batch begins that the file does not hold to its end,
+        /// and no other header is in what there is of it.
+        unfinished: bool,
     },
 }
 
@@ -46,6 +50,8 @@ pub struct Segment {
     position: u64,
     len: u64,
     batch: Vec<u8>,
+    /// The offset behind the last sound batch, or the file's base.
+    next_offset: i64,
 }
 
 impl Segment {
@@ -53,7 +59,10 @@ impl Segment {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
-        Ok(Self { file: BufReader::with_capacity(1 << 18, file), position: 0, len, batch: Vec::new() })
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let next_offset = parse_offset_file_name(&name, LOG_SUFFIX).unwrap_or(0);
+        let file = BufReader::with_capacity(1 << 18, file);
+        Ok(Self { file, position: 0, len, batch: Vec::new(), next_offset })
     }
 
     /// What stands next; `None` at the end.
@@ -76,6 +85,9 @@ impl Segment {
         self.read(header.size() - Header::SIZE)?;
         self.position += header.size() as u64;
         let fault = verify(&self.batch).err();
+        if fault.is_none() {
+            self.next_offset = header.next_offset();
+        }
         Ok(Some(Found::Batch { position, header, bytes: &self.batch, fault }))
     }
 
@@ -94,15 +106,43 @@ impl Segment {
     fn torn(&mut self, fault: BatchError) -> io::Result<Found<'static>> {
         let (position, bytes) = (self.position, self.len - self.position);
         self.file.seek(SeekFrom::Start(position))?;
-        let mut zeros = true;
-        let mut chunk = [0; 1 << 16];
+        let (mut zeros, mut followed) = (true, false);
+        // The header at the position itself is known not to do.
+        let (mut window, mut skip, mut left) = (Vec::new(), 1, bytes);
+        let mut chunk = vec![0; 1 << 16];
         loop {
-            match self.file.read(&mut chunk)? {
-                0 => break,
-                read => zeros &= chunk[..read].iter().all(|byte| *byte == 0),
+            let read = self.file.read(&mut chunk)?;
+            if read == 0 {
+                break;
             }
+            zeros &= chunk[..read].iter().all(|byte| *byte == 0);
+            window.extend_from_slice(&chunk[..read]);
+            let heads = window.windows(Header::SIZE).enumerate().skip(skip);
+            followed |= heads.into_iter().any(|(at, head)| self.may_begin(head, left - at as u64));
+            let done = window.len().saturating_sub(Header::SIZE - 1);
+            skip = skip.saturating_sub(done);
+            window.drain(..done);
+            left -= done as u64;
         }
         self.position = self.len;
-        Ok(if zeros { Found::Reserved { position, bytes } } else { Found::Torn { position, bytes, fault } })
+        let cut = matches!(fault, BatchError::NoBatch { .. } | BatchError::Size { .. });
+        let unfinished = cut && !followed;
+        Ok(if zeros {
+            Found::Reserved { position, bytes }
+        } else {
+            Found::Torn { position, bytes, fault, unfinished }
+        })
+    }
+
+    /// Whether this looks like the header of a later batch, with so many bytes from it to the end.
+    fn may_begin(&self, head: &[u8], left: u64) -> bool {
+        Header::parse(head).is_ok_and(|header| {
+            let offsets = self.next_offset..self.next_offset.saturating_add(i64::from(i32::MAX));
+            let counted = (1..=header.last_offset_delta.saturating_add(1)).contains(&header.record_count);
+            offsets.contains(&header.base_offset)
+                && counted
+                && header.size() as u64 <= left
+                && header.codec().is_ok()
+        })
     }
 }

@@ -2,7 +2,7 @@
 //! indexes against the batches, and that the small files can be read.
 
 use super::segment::{Found, Segment};
-use super::{at, names, partitions, segments};
+use super::{at, directory, is_last, names, partitions, read_whole, segments};
 use crate::exit::{Failure, Outcome};
 use crate::output;
 use millrace_proto::batch::{Header, records};
@@ -10,59 +10,111 @@ use millrace_proto::compression::Caps;
 use millrace_proto::files::{
     FormatError, INDEX_SUFFIX, LEADER_EPOCHS, LOG_SUFFIX, OffsetIndexEntry, PARTITION_METADATA,
     PartitionMetadata, RECENT_BATCHES_SUFFIX, SNAPSHOT_SUFFIX, TIME_INDEX_SUFFIX, TimeIndexEntry,
-    offset_file_name, parse_leader_epochs, parse_producer_snapshot, parse_recent_batches,
+    offset_file_name, parse_leader_epochs, parse_offset_file_name, parse_producer_snapshot,
+    parse_recent_batches,
 };
-use std::io::Write;
+use std::io::{self, Write};
 use std::iter::Peekable;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::vec::IntoIter;
 
-/// Checks a partition, or all of a data directory.
-pub fn run(dir: &Path, gaps: bool) -> Outcome {
+/// Checks partitions, all of a data directory, or single files.
+pub fn run(paths: &[PathBuf], gaps: bool) -> Outcome {
     let mut out = output::out();
-    let (mut damaged, mut checked) = (0, 0);
-    for partition in partitions(dir)? {
-        let report = partition_report(&partition, gaps)?;
-        for damage in &report.damage {
-            writeln!(out, "{damage}")?;
+    let (mut total, mut checked, mut damaged) = (Report::default(), 0, 0);
+    for path in paths {
+        let parts = if path.is_dir() { partitions(path)? } else { vec![path.clone()] };
+        for part in parts {
+            let report =
+                if part.is_dir() { partition_report(&part, gaps)? } else { file_report(&part, gaps)? };
+            report.print(&mut out, &part)?;
+            checked += 1;
+            damaged += usize::from(!report.damage.is_empty());
+            total.add(report);
         }
-        let verdict = if report.damage.is_empty() { "ok" } else { "DAMAGED" };
-        let Report { segments, batches, records, bytes, .. } = report;
-        let what = format!("{segments} segments, {batches} batches, {records} records, {bytes} bytes");
-        writeln!(out, "{}: {verdict}: {what}", partition.display())?;
-        damaged += usize::from(!report.damage.is_empty());
-        checked += 1;
+    }
+    if checked > 1 {
+        writeln!(out, "total: {}", total.counts())?;
     }
     out.flush()?;
     if damaged == 0 {
         Ok(())
     } else {
-        Err(Failure::new(format!("{damaged} of {checked} partitions are damaged")))
+        Err(Failure::new(format!("{damaged} of {checked} checked are damaged")))
     }
 }
 
-/// What was found in a partition.
+/// What was found in a partition, or in a file.
 #[derive(Debug, Default)]
 pub struct Report {
     /// What is wrong, and where.
     pub damage: Vec<String>,
+    /// What a stop without warning leaves, and a start takes away.
+    pub warnings: Vec<String>,
     segments: u64,
     batches: u64,
     records: u64,
     bytes: u64,
 }
 
+impl Report {
+    fn print(&self, out: &mut impl Write, path: &Path) -> io::Result<()> {
+        for damage in &self.damage {
+            writeln!(out, "{damage}")?;
+        }
+        for warning in &self.warnings {
+            writeln!(out, "warning: {warning}")?;
+        }
+        let verdict = if self.damage.is_empty() { "ok" } else { "DAMAGED" };
+        writeln!(out, "{}: {verdict}: {}", path.display(), self.counts())
+    }
+
+    fn counts(&self) -> String {
+        let Self { segments, batches, records, bytes, .. } = self;
+        format!("{segments} segments, {batches} batches, {records} records, {bytes} bytes")
+    }
+
+    /// Adds the counts of another one.
+    fn add(&mut self, other: Report) {
+        self.segments += other.segments;
+        self.batches += other.batches;
+        self.records += other.records;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Checks one partition's directory.
 pub fn partition_report(dir: &Path, gaps: bool) -> Result<Report, Failure> {
     let mut report = Report::default();
     let mut expected = None;
-    for base in segments(dir)? {
-        let mut check = SegmentCheck::new(dir, base, expected, gaps)?;
+    let bases = segments(dir)?;
+    for base in &bases {
+        let mut check = SegmentCheck::new(dir, *base, expected, gaps)?;
+        check.last = bases.last() == Some(base);
         check.run(&mut report)?;
-        report.segments += 1;
         expected = check.expected;
     }
-    small_files(dir, &mut report)?;
+    for name in names(dir)? {
+        small_file(&dir.join(name), &mut report)?;
+    }
+    Ok(report)
+}
+
+/// Checks one file: a segment with its indexes, whichever of them is named, or one of the small files.
+fn file_report(path: &Path, gaps: bool) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let dir = directory(path);
+    let suffixes = [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX];
+    if let Some(base) = suffixes.iter().find_map(|suffix| parse_offset_file_name(&name, suffix)) {
+        // What is named must be there, although a start makes an index that is missing anew.
+        std::fs::metadata(path).map_err(|error| at(path, error))?;
+        let mut check = SegmentCheck::new(dir, base, None, gaps)?;
+        check.last = is_last(&dir.join(offset_file_name(base, LOG_SUFFIX)))?;
+        check.run(&mut report)?;
+    } else if !small_file(path, &mut report)? {
+        return Err(Failure::usage(format!("{}: not a file that this command knows", path.display())));
+    }
     Ok(report)
 }
 
@@ -73,6 +125,8 @@ struct SegmentCheck<'a> {
     /// The offset that the next batch should begin with; `None` where the log begins.
     expected: Option<i64>,
     gaps: bool,
+    /// Whether this is where a broker appends; only here a batch may be unfinished.
+    last: bool,
     offsets: Peekable<IntoIter<OffsetIndexEntry>>,
     times: Peekable<IntoIter<TimeIndexEntry>>,
     /// The largest timestamp so far.
@@ -84,7 +138,7 @@ impl<'a> SegmentCheck<'a> {
     fn new(dir: &'a Path, base: i64, expected: Option<i64>, gaps: bool) -> Result<Self, Failure> {
         let index = |suffix| {
             let path = dir.join(offset_file_name(base, suffix));
-            match std::fs::read(&path) {
+            match read_whole(&path) {
                 // A start makes what is missing anew.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
                 read => read.map_err(|error| at(&path, error)),
@@ -105,6 +159,7 @@ impl<'a> SegmentCheck<'a> {
             base,
             expected,
             gaps,
+            last: false,
             offsets: offsets.into_iter().peekable(),
             times: times.into_iter().peekable(),
             max_timestamp: i64::MIN,
@@ -118,6 +173,7 @@ impl<'a> SegmentCheck<'a> {
     }
 
     fn run(&mut self, report: &mut Report) -> Result<(), Failure> {
+        report.segments += 1;
         self.check_begin(report);
         let path = self.dir.join(offset_file_name(self.base, LOG_SUFFIX));
         let mut segment = Segment::open(&path).map_err(|error| at(&path, error))?;
@@ -137,7 +193,10 @@ impl<'a> SegmentCheck<'a> {
                     }
                 }
                 Found::Reserved { .. } => {}
-                Found::Torn { position, bytes, fault } => {
+                Found::Torn { position, bytes, unfinished: true, .. } if self.last => {
+                    self.unfinished(report, position, bytes);
+                }
+                Found::Torn { position, bytes, fault, .. } => {
                     self.damage(
                         report,
                         LOG_SUFFIX,
@@ -157,6 +216,19 @@ impl<'a> SegmentCheck<'a> {
             self.damage(report, TIME_INDEX_SUFFIX, what);
         }
         Ok(())
+    }
+
+    /// Says where the tail is, and leaves out what the indexes have of it: a start cuts both.
+    fn unfinished(&mut self, report: &mut Report, position: u64, bytes: u64) {
+        let file = self.dir.join(offset_file_name(self.base, LOG_SUFFIX));
+        let from = self.expected.unwrap_or(self.base);
+        report.warnings.push(format!(
+            "{}: unfinished tail: {bytes} bytes from byte {position} on, where offset {from} would be",
+            file.display()
+        ));
+        while self.offsets.next_if(|entry| u64::from(entry.position) >= position).is_some() {}
+        let base = self.base;
+        while self.times.next_if(|entry| base + i64::from(entry.relative_offset) >= from).is_some() {}
     }
 
     /// Segments follow each other.
@@ -192,6 +264,11 @@ impl<'a> SegmentCheck<'a> {
                 report,
                 LOG_SUFFIX,
                 format_args!("offsets {expected} to {} are missing at byte {position}", first - 1),
+            ),
+            None if first > self.base && position == 0 && !self.gaps => self.damage(
+                report,
+                LOG_SUFFIX,
+                format_args!("begins with offset {first}, which is not the one of its name"),
             ),
             None if first < self.base => {
                 self.damage(
@@ -282,25 +359,21 @@ fn count_records(bytes: &[u8], scratch: &mut Vec<u8>) -> Result<u64, String> {
     }
 }
 
-/// The files that are read as a whole.
-fn small_files(dir: &Path, report: &mut Report) -> Result<(), Failure> {
-    for name in names(dir)? {
-        let check: fn(&[u8]) -> Result<(), FormatError> = match name.as_str() {
-            LEADER_EPOCHS => |content| parse_leader_epochs(content).map(drop),
-            PARTITION_METADATA => |content| PartitionMetadata::parse(content).map(drop),
-            name if name.ends_with(SNAPSHOT_SUFFIX) => |content| parse_producer_snapshot(content).map(drop),
-            name if name.ends_with(RECENT_BATCHES_SUFFIX) => {
-                |content| parse_recent_batches(content).map(drop)
-            }
-            _ => continue,
-        };
-        let path = dir.join(&name);
-        let content = std::fs::read(&path).map_err(|error| at(&path, error))?;
-        if let Err(fault) = check(&content) {
-            report.damage.push(format!("{}: {fault}", path.display()));
-        }
+/// Checks a file that is read as a whole; whether it is one of those.
+fn small_file(path: &Path, report: &mut Report) -> Result<bool, Failure> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let check: fn(&[u8]) -> Result<(), FormatError> = match &*name {
+        LEADER_EPOCHS => |content| parse_leader_epochs(content).map(drop),
+        PARTITION_METADATA => |content| PartitionMetadata::parse(content).map(drop),
+        name if name.ends_with(SNAPSHOT_SUFFIX) => |content| parse_producer_snapshot(content).map(drop),
+        name if name.ends_with(RECENT_BATCHES_SUFFIX) => |content| parse_recent_batches(content).map(drop),
+        _ => return Ok(false),
+    };
+    let content = read_whole(path).map_err(|error| at(path, error))?;
+    if let Err(fault) = check(&content) {
+        report.damage.push(format!("{}: {fault}", path.display()));
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]

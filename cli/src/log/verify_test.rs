@@ -19,7 +19,7 @@ fn what_is_sound_is_called_so() {
     let report = partition_report(partition.path(), false).expect("readable");
     assert_eq!(report.damage, [""; 0]);
     assert_eq!((report.segments, report.batches, report.records), (2, 6, 12));
-    assert!(run(partition.path(), false).is_ok());
+    assert!(run(&[partition.path().to_owned()], false).is_ok());
 }
 
 #[test]
@@ -30,20 +30,72 @@ fn a_flipped_bit_is_found_and_what_follows_is_still_checked() {
     one_damage(&partition, "00000000000000000000.log", "offset 0 at byte 0");
     let report = partition_report(partition.path(), false).expect("readable");
     assert_eq!(report.records, 10);
-    assert!(run(partition.path(), false).is_err());
+    assert!(run(&[partition.path().to_owned()], false).is_err());
+}
+
+/// Bytes of the batches of the second segment, without what is reserved behind them.
+fn second_len() -> usize {
+    batch(6, Codec::Lz4).len() + batch(8, Codec::Zstd).len() + batch(10, Codec::None).len()
 }
 
 #[test]
-fn a_torn_end_is_no_reserved_space() {
+fn an_unfinished_tail_is_a_warning_in_the_last_segment_only() {
+    for cut in [10, batch(10, Codec::None).len() - 30] {
+        let partition = Partition::new();
+        partition.edit(SECOND, LOG_SUFFIX, |log| log.truncate(second_len() - cut));
+        let report = partition_report(partition.path(), false).expect("readable");
+        assert_eq!(report.damage, [""; 0]);
+        assert_eq!(report.warnings.len(), 1);
+        let warning = &report.warnings[0];
+        assert!(warning.contains("00000000000000000006.log: unfinished tail: "), "{warning}");
+        assert!(warning.ends_with("where offset 10 would be"), "{warning}");
+        assert!(run(&[partition.path().to_owned()], false).is_ok());
+    }
     let partition = Partition::new();
-    let len =
-        (batch(6, Codec::Lz4).len() + batch(8, Codec::Zstd).len() + batch(10, Codec::None).len()) as u64;
-    partition.edit(SECOND, LOG_SUFFIX, |log| log.truncate(len as usize - 10));
-    let damage = damage(&partition);
-    assert!(
-        damage.iter().any(|d| d.contains("00000000000000000006.log") && d.contains("bytes from byte")),
-        "{damage:?}"
-    );
+    partition.edit(0, LOG_SUFFIX, |log| log.truncate(log.len() - 110));
+    let report = partition_report(partition.path(), false).expect("readable");
+    assert_eq!(report.warnings, [""; 0]);
+    assert!(report.damage.iter().any(|d| d.contains("00000000000000000000.log: ")), "{:?}", report.damage);
+}
+
+#[test]
+fn a_length_beyond_the_end_before_other_batches_is_damage() {
+    let partition = Partition::new();
+    let second = batch(6, Codec::Lz4).len();
+    partition.edit(SECOND, LOG_SUFFIX, |log| log[second + 8] = 0x70);
+    let report = partition_report(partition.path(), false).expect("readable");
+    assert_eq!(report.warnings, [""; 0]);
+    assert!(report.damage[0].contains(&format!("bytes from byte {second} on")), "{:?}", report.damage);
+}
+
+#[test]
+fn a_segment_begins_with_the_offset_of_its_name() {
+    let partition = Partition::new();
+    let wrong = partition.path().join("of-another-0");
+    std::fs::create_dir(&wrong).expect("made");
+    let file = wrong.join(offset_file_name(5, LOG_SUFFIX));
+    std::fs::copy(partition.file(SECOND, LOG_SUFFIX), &file).expect("copied");
+    let report = partition_report(&wrong, false).expect("readable");
+    assert!(report.damage.len() == 1 && report.damage[0].contains("begins with offset 6"), "{report:?}");
+    assert_eq!(partition_report(&wrong, true).expect("readable").damage, [""; 0]);
+}
+
+#[test]
+fn files_are_checked_alone() {
+    let partition = Partition::new();
+    for suffix in [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX] {
+        let report = file_report(&partition.file(SECOND, suffix), false).expect("readable");
+        assert_eq!((report.damage.len(), report.segments, report.batches), (0, 1, 3), "{suffix}");
+    }
+    let snapshot = partition.file(SECOND, SNAPSHOT_SUFFIX);
+    assert_eq!(file_report(&snapshot, false).expect("readable").damage.len(), 0);
+    partition.edit(SECOND, SNAPSHOT_SUFFIX, |content| content[3] ^= 1);
+    assert_eq!(file_report(&snapshot, false).expect("readable").damage.len(), 1);
+    partition.edit(SECOND, INDEX_SUFFIX, |index| index[7] ^= 1);
+    assert!(run(&[partition.file(0, LOG_SUFFIX), partition.file(SECOND, INDEX_SUFFIX)], false).is_err());
+    for unknown in ["notes.txt", "00000000000000000099.log", "00000000000000000099.index"] {
+        assert!(file_report(&partition.path().join(unknown), false).is_err(), "{unknown}");
+    }
 }
 
 #[test]

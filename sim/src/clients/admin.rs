@@ -12,7 +12,9 @@ use millrace_proto::kafka::error::ErrorCode;
 use millrace_proto::kafka::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
-use millrace_proto::kafka::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+use millrace_proto::kafka::messages::delete_topics::{
+    DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
+};
 use millrace_proto::kafka::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use millrace_proto::kafka::messages::metadata::{MetadataRequest, MetadataResponse};
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,7 +117,9 @@ impl Admin {
                 let topic = plan::topic(&mut self.rng, name);
                 self.create(&topic).await.map(drop)
             }
-            Some(&(id, _)) if self.doomed.contains(&id) || self.rng.chance(0.4) => self.delete(&name, id).await,
+            Some(&(id, _)) if self.doomed.contains(&id) || self.rng.chance(0.4) => {
+                self.delete(&name, id).await
+            }
             Some(&known) => self.write_once(targets_of(&name, known)).await,
         }
     }
@@ -132,7 +136,8 @@ impl Admin {
 
     async fn list(&mut self) -> Result<Listing, Lost> {
         let mut connection = self.open().await?;
-        let request = MetadataRequest { topics: None, allow_auto_topic_creation: false, ..Default::default() };
+        let request =
+            MetadataRequest { topics: None, allow_auto_topic_creation: false, ..Default::default() };
         let answer = connection.call(METADATA_VERSION, &request).await?;
         let response: MetadataResponse<'_> =
             decode_response(&answer, METADATA_VERSION).map_err(|e| Lost::Garbled(e.to_string()))?;
@@ -148,7 +153,8 @@ impl Admin {
     /// Creates a topic; whether it is there now.
     async fn create(&mut self, topic: &TopicPlan) -> Result<bool, Lost> {
         let mut connection = self.open().await?;
-        let configs = topic.configs.iter().map(|(name, value)| CreatableTopicConfig { name, value: Some(value) });
+        let configs =
+            topic.configs.iter().map(|(name, value)| CreatableTopicConfig { name, value: Some(value) });
         let wanted = CreatableTopic {
             name: &topic.name,
             num_partitions: topic.partitions,
@@ -164,7 +170,9 @@ impl Admin {
             return Err(Lost::Garbled(format!("one topic was to be created: {response:?}")));
         };
         match created.error_code {
-            ErrorCode::None => self.client.judge.note(Fact::TopicCreated(topic.name.clone(), created.topic_id)),
+            ErrorCode::None => {
+                self.client.judge.note(Fact::TopicCreated(topic.name.clone(), created.topic_id))
+            }
             // An attempt before this one, whose answer was lost.
             ErrorCode::TopicAlreadyExists => {}
             code if passes(code) => return Ok(false),

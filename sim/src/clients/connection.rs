@@ -68,7 +68,8 @@ impl Connection {
     /// The body of the next answer.
     pub async fn receive<R: Response>(&mut self, version: i16) -> Result<Bytes, Lost> {
         let answer = within(&self.io, next_frame(&mut self.reader, &mut self.received)).await??;
-        let (id, body) = decode_response_header::<R>(&answer, version).map_err(|e| Lost::Garbled(e.to_string()))?;
+        let (id, body) =
+            decode_response_header::<R>(&answer, version).map_err(|e| Lost::Garbled(e.to_string()))?;
         let expected = self.waiting.pop_front();
         if expected != Some(id) {
             return Err(Lost::Garbled(format!("an answer to request {id}, where {expected:?} is next")));

@@ -94,7 +94,8 @@ impl Consumer {
             }
             let partitions = self.fetch(&mut connection).await?;
             let finishing = to_the_end || self.client.closing.has_begun();
-            if finishing && self.positions.iter().all(|position| position.watermark == Some(position.offset)) {
+            if finishing && self.positions.iter().all(|position| position.watermark == Some(position.offset))
+            {
                 return Ok(());
             }
             if !partitions {
@@ -164,7 +165,8 @@ impl Consumer {
         self.client.judge.note(Fact::Watermark { observer, partition, offset: watermark });
         position.watermark = Some(watermark);
         if let Records::Bytes(bytes) = data.records {
-            position.offset = self.client.take_batches(self.reader, partition, position.offset, watermark, bytes)?;
+            position.offset =
+                self.client.take_batches(self.reader, partition, position.offset, watermark, bytes)?;
         }
         Ok(true)
     }
@@ -213,12 +215,18 @@ impl Client {
             let batch = bytes.get(..header.size()).ok_or_else(|| garbled("half a batch".to_owned()))?;
             verify(batch).map_err(|e| garbled(e.to_string()))?;
             if header.next_offset() > watermark {
-                return Err(garbled(format!("a batch up to {} with watermark {watermark}", header.next_offset())));
+                return Err(garbled(format!(
+                    "a batch up to {} with watermark {watermark}",
+                    header.next_offset()
+                )));
             }
-            for record in records(batch, &mut scratch, &Caps::default()).map_err(|e| garbled(e.to_string()))? {
+            for record in
+                records(batch, &mut scratch, &Caps::default()).map_err(|e| garbled(e.to_string()))?
+            {
                 let record = record.map_err(|e| garbled(format!("{e:?}")))?;
                 let number = record.value.and_then(payload::number);
-                let number = number.ok_or_else(|| garbled(format!("the record at {} is not whole", record.offset)))?;
+                let number =
+                    number.ok_or_else(|| garbled(format!("the record at {} is not whole", record.offset)))?;
                 // A fetch from within a batch is given all of it.
                 if record.offset >= next {
                     self.judge.note(Fact::Read { reader, partition, offset: record.offset, number });

@@ -62,6 +62,8 @@ pub struct Producer {
     lanes: Vec<Lane>,
     stream: Stream,
     id: Option<i64>,
+    /// How often the broker had died when the connection was opened.
+    crashes: u64,
 }
 
 /// A request under way: for each part its lane, and the number of its batch's first record.
@@ -80,7 +82,7 @@ impl Producer {
         };
         let version = rng.within(7..=13) as i16;
         let lanes = targets.iter().map(lane).collect();
-        Self { client, kind, rng, version, lanes, stream: Stream(0), id: None }
+        Self { client, kind, rng, version, lanes, stream: Stream(0), id: None, crashes: 0 }
     }
 
     /// Produces until the closing, and then until it is done.
@@ -96,11 +98,16 @@ impl Producer {
     /// Sends one batch to each partition, and waits for the answer.
     pub async fn send_once(mut self) -> Result<(), Lost> {
         self.stream = Stream(self.client.judge.next_number());
-        let mut connection = Connection::open(&self.client.io, self.client.broker).await?;
+        let mut connection = self.connect().await?;
         let flight: Flight = (0..self.lanes.len()).map(|at| self.next_part(at)).collect();
         self.send(&mut connection, &flight).await?;
         let answer = connection.receive::<ProduceResponse<'_>>(self.version).await?;
         self.take(&answer, &flight)
+    }
+
+    async fn connect(&mut self) -> Result<Connection, Lost> {
+        self.crashes = self.client.judge.crashes();
+        Connection::open(&self.client.io, self.client.broker).await
     }
 
     fn is_done(&self) -> bool {
@@ -124,7 +131,7 @@ impl Producer {
 
     /// One connection, until it is lost, something failed, or all is done.
     async fn session(&mut self) -> Result<(), Lost> {
-        let mut connection = Connection::open(&self.client.io, self.client.broker).await?;
+        let mut connection = self.connect().await?;
         if self.kind != Kind::Idempotent {
             self.stream = Stream(self.client.judge.next_number());
         } else if self.id.is_none() {
@@ -167,7 +174,8 @@ impl Producer {
         let mut flight = Flight::new();
         for at in 0..self.lanes.len() {
             let lane = &self.lanes[at];
-            let may_add = lane.unacked.len() < IN_FLIGHT && !(closing && (lane.done || !lane.unacked.is_empty()));
+            let may_add =
+                lane.unacked.len() < IN_FLIGHT && !(closing && (lane.done || !lane.unacked.is_empty()));
             if lane.under_way == lane.unacked.len() && (!may_add || !(closing || self.rng.chance(0.6))) {
                 continue;
             }
@@ -212,7 +220,8 @@ impl Producer {
         let topic_data = flight.iter().map(|&(at, first)| {
             let lane = &self.lanes[at];
             let batch = lane.unacked.iter().find(|batch| batch.first == first).expect("it is under way");
-            let data = PartitionProduceData { index: lane.target.partition.index, records: Some(&batch.bytes) };
+            let data =
+                PartitionProduceData { index: lane.target.partition.index, records: Some(&batch.bytes) };
             let (name, topic_id) = (lane.target.topic.as_str(), lane.target.partition.topic);
             TopicProduceData { name, topic_id, partition_data: vec![data] }
         });
@@ -237,7 +246,11 @@ impl Producer {
         }
         for ((name, topic_id, part), &(at, first)) in parts.into_iter().zip(flight) {
             let target = &self.lanes[at].target;
-            let same_topic = if self.version >= TOPIC_IDS { topic_id == target.partition.topic } else { name == target.topic };
+            let same_topic = if self.version >= TOPIC_IDS {
+                topic_id == target.partition.topic
+            } else {
+                name == target.topic
+            };
             if !same_topic || part.index != target.partition.index {
                 return Err(Lost::Garbled(format!("{name} {topic_id} {} was not sent to", part.index)));
             }
@@ -256,6 +269,10 @@ impl Producer {
                 lane.under_way -= 1;
                 lane.done = self.client.closing.has_begun();
                 let promise = if let Kind::Once(promise) = self.kind { promise } else { Promise::Durable };
+                if promise == Promise::Written && self.crashes != self.client.judge.crashes() {
+                    // It was on its way when the broker died, and its promise ended there.
+                    return;
+                }
                 let (partition, offsets) = (lane.target.partition, part.base_offset..);
                 for (number, offset) in (batch.first..).take(batch.count as usize).zip(offsets) {
                     self.client.judge.note(Fact::Acked { number, partition, offset, promise });
@@ -269,7 +286,8 @@ impl Producer {
                     let (name, index) = (&lane.target.topic, lane.target.partition.index);
                     let sequence = lane.unacked[place].sequence;
                     let next = lane.next_sequence;
-                    self.client.nonsense(format_args!("{code:?} for {name}-{index}, sequence {sequence} of {next}"));
+                    self.client
+                        .nonsense(format_args!("{code:?} for {name}-{index}, sequence {sequence} of {next}"));
                 }
             }
         }

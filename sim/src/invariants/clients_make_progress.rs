@@ -14,7 +14,9 @@ impl Invariant for ClientsMakeProgress {
 
     fn observe(&mut self, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::Unfinished(who) => Err(format!("still not done after everything was healed: {}", who.join(", "))),
+            Fact::Unfinished(who) => {
+                Err(format!("still not done after everything was healed: {}", who.join(", ")))
+            }
             _ => Ok(()),
         }
     }

@@ -20,7 +20,9 @@ impl Invariant for OffsetsHaveNoGaps {
             Fact::Read { reader, partition, offset, .. } => {
                 let next = self.0.entry((reader, partition)).or_default();
                 if *next != offset {
-                    return Err(format!("reader {reader} of {partition} expects offset {next} and is given {offset}"));
+                    return Err(format!(
+                        "reader {reader} of {partition} expects offset {next} and is given {offset}"
+                    ));
                 }
                 *next += 1;
             }

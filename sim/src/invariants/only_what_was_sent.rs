@@ -21,7 +21,9 @@ impl Invariant for OnlyWhatWasSent {
             Fact::Acked { number, partition, offset, .. } | Fact::Read { number, partition, offset, .. } => {
                 match self.0.get(&number) {
                     Some(sent) if *sent == partition => Ok(()),
-                    Some(sent) => Err(format!("record {number} at {partition} offset {offset} was sent to {sent}")),
+                    Some(sent) => {
+                        Err(format!("record {number} at {partition} offset {offset} was sent to {sent}"))
+                    }
                     None => Err(format!("record {number} at {partition} offset {offset} was never sent")),
                 }
             }

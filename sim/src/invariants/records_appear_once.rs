@@ -17,7 +17,10 @@ impl Invariant for RecordsAppearOnce {
         let Fact::Read { partition, offset, number, .. } = *fact else { return Ok(()) };
         let known = *self.0.entry(number).or_insert((partition, offset));
         if known != (partition, offset) {
-            return Err(format!("record {number} is at {} offset {} and at {partition} offset {offset}", known.0, known.1));
+            return Err(format!(
+                "record {number} is at {} offset {} and at {partition} offset {offset}",
+                known.0, known.1
+            ));
         }
         Ok(())
     }

@@ -43,7 +43,9 @@ impl Invariant for TopicsStay {
             }
             Fact::Topics(listed) => {
                 listed.iter().try_for_each(|(name, id)| self.enter(*id, name))?;
-                let missing = |(id, name): &(&Uuid, &String)| !self.doomed.contains(id) && listed.get(*name) != Some(id);
+                let missing = |(id, name): &(&Uuid, &String)| {
+                    !self.doomed.contains(id) && listed.get(*name) != Some(id)
+                };
                 match self.there.iter().find(missing) {
                     Some((id, name)) => Err(format!("topic {name} ({id}) is not there; listed: {listed:?}")),
                     None => Ok(()),

@@ -1,0 +1,8 @@
+//! A segment's offset and time index.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use millrace_proto_fuzz::files;
+
+fuzz_target!(|data: &[u8]| files::indexes(data));
