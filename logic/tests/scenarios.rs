@@ -174,6 +174,11 @@ impl World {
                 vec![]
             }
             "produce" => self.produce(words),
+            "no_room" => {
+                let (facts, now) = (batch_facts(words), self.now);
+                self.partition().on_no_room(&facts, now);
+                vec![]
+            }
             "written" | "durable" | "log_start" => self.storage(words),
             "storage_failed" => self.event(|partition, out| partition.on_storage_failed(out)),
             "deleted" => self.event(|partition, out| partition.on_deleted(out)),
@@ -288,16 +293,7 @@ impl World {
     }
 
     fn produce(&mut self, words: &Words<'_>) -> Vec<String> {
-        let pid: i64 = words.get("pid", -1);
-        let sequenced =
-            Sequenced { id: pid, epoch: words.get("epoch", 0), base_sequence: words.get("seq", 0) };
-        let batch = BatchFacts {
-            last_offset_delta: words.get("records", 1) - 1,
-            size: words.get("size", 100),
-            max_timestamp: words.get("ts", 1000),
-            producer: (pid >= 0).then_some(sequenced),
-            transactional: words.has("transactional"),
-        };
+        let batch = batch_facts(words);
         let acks = match words.get("acks", "all".to_owned()).as_str() {
             "all" => Acks::All,
             number => Acks::from_wire(number.parse().unwrap()).unwrap(),
@@ -377,6 +373,18 @@ impl World {
         let partition = self.partition();
         let (start, watermark, end) = (partition.log_start(), partition.high_watermark(), partition.end());
         format!("start {start} watermark {watermark} end {end}")
+    }
+}
+
+fn batch_facts(words: &Words<'_>) -> BatchFacts {
+    let pid: i64 = words.get("pid", -1);
+    let sequenced = Sequenced { id: pid, epoch: words.get("epoch", 0), base_sequence: words.get("seq", 0) };
+    BatchFacts {
+        last_offset_delta: words.get("records", 1) - 1,
+        size: words.get("size", 100),
+        max_timestamp: words.get("ts", 1000),
+        producer: (pid >= 0).then_some(sequenced),
+        transactional: words.has("transactional"),
     }
 }
 

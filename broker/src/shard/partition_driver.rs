@@ -227,6 +227,8 @@ impl<I: Io> PartitionDriver<I> {
         if let ReserveError::NoSpace(_) = error {
             tracing::warn!(topic = %self.topic, partition = self.id.partition, "produce refused: {error}");
         }
+        let facts = BatchFacts::from(&incoming.checked);
+        self.state.borrow_mut().on_no_room(&facts, self.io.now());
         incoming.ticket.no_space();
     }
 

@@ -146,6 +146,14 @@ impl<P, W: Ord + Clone> Partition<P, W> {
         }
     }
 
+    /// A batch found no room in the log, so it was refused before it was decided on. Those that its producer has under way behind it
+    /// are out of order now.
+    pub fn on_no_room(&mut self, batch: &BatchFacts, now: Duration) {
+        if let Some(producer) = &batch.producer {
+            self.producers.refused(producer, now);
+        }
+    }
+
     /// Reads the rules; changes nothing.
     fn decide(&self, produce: &Produce<P>) -> Result<Verdict, ProduceError> {
         let batch = &produce.batch;

@@ -88,6 +88,8 @@ struct Producer {
     coordinator_epoch: i32,
     transaction_start: Option<Offset>,
     recent: Recent,
+    /// Where it must begin while no batch of it is remembered: 0, or what was refused of a producer that nothing was known of.
+    begins_at: i32,
     /// When it was last heard of.
     seen: Duration,
     /// Its place in the order of being heard of.
@@ -173,7 +175,8 @@ impl Producers {
             if let Some(original) = known.recent.iter().find(same) {
                 return Ok(Some(*original));
             }
-            expected = known.recent.last().map_or(0, |last| last_sequence(last.last_sequence, 1));
+            expected =
+                known.recent.last().map_or(known.begins_at, |last| last_sequence(last.last_sequence, 1));
         }
         if batch.base_sequence == expected {
             return Ok(None);
@@ -204,6 +207,15 @@ impl Producers {
         };
         self.touch(batch.id, batch.epoch, now).recent.push(recent);
         self.evict();
+    }
+
+    /// A batch was refused before it was judged, and its producer will send it again. What the producer had under way behind it must not
+    /// be taken for a beginning: where nothing is known of the producer, it begins with this batch.
+    pub(super) fn refused(&mut self, batch: &Sequenced, now: Duration) {
+        if !self.by_id.contains_key(&batch.id) {
+            self.touch(batch.id, batch.epoch, now).begins_at = batch.base_sequence;
+            self.evict();
+        }
     }
 
     /// Counts in a batch found in the log, in log order. The log is the truth: nothing is refused; what is known already is skipped.
@@ -251,7 +263,15 @@ impl Producers {
             self.by_turn.insert(turn, id);
             self.by_id.insert(
                 id,
-                Producer { epoch, coordinator_epoch, transaction_start, recent, seen: now, turn },
+                Producer {
+                    epoch,
+                    coordinator_epoch,
+                    transaction_start,
+                    recent,
+                    begins_at: 0,
+                    seen: now,
+                    turn,
+                },
             );
             return;
         };
@@ -265,9 +285,11 @@ impl Producers {
         }
     }
 
-    /// Every producer, by id, for a snapshot of the log's end.
+    /// Every producer, by id, for a snapshot of the log's end. One that may begin in the middle, because of a refusal, is not in the log
+    /// and has nothing that outlives its connection.
     pub fn snapshot(&self) -> impl Iterator<Item = ProducerEntry> {
-        self.by_id.iter().map(|(&id, producer)| ProducerEntry {
+        let in_log = |producer: &Producer| producer.recent.len > 0 || producer.begins_at == 0;
+        self.by_id.iter().filter(move |(_, producer)| in_log(producer)).map(|(&id, producer)| ProducerEntry {
             id,
             epoch: producer.epoch,
             coordinator_epoch: producer.coordinator_epoch,
@@ -315,6 +337,7 @@ impl Producers {
                 coordinator_epoch: -1,
                 transaction_start: None,
                 recent: Recent::default(),
+                begins_at: 0,
                 seen: now,
                 turn: newest + 1,
             }
@@ -326,7 +349,7 @@ impl Producers {
             self.by_turn.insert(producer.turn, id);
         }
         if producer.epoch != epoch {
-            producer.epoch = epoch;
+            (producer.epoch, producer.begins_at) = (epoch, 0);
             producer.recent = Recent::default();
         }
         producer
