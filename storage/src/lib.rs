@@ -16,5 +16,6 @@ pub use disk::{read_file, write_file};
 pub use log::{
     CreateError, Cut, DeleteError, Extent, Log, LogConfig, LogEvent, LogFailure, MaintainError, Mutation,
     OpenError, ProducerSnapshot, ReadError, Recovery, RecoveryPoint, ReserveError, TimestampedOffset,
+    put_aside,
 };
 pub use millrace_proto::files::LeaderEpoch;

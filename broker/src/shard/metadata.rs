@@ -22,8 +22,11 @@ use millrace_logic::offset::{LogEnd, Offset};
 use millrace_logic::partition::LeaderEpoch;
 use millrace_logic::placement::shard_of;
 use millrace_proto::batch::Header;
-use millrace_storage::{DataDir, DataDirError, Log, OpenError, PartitionOffsets, ReadError, RecoveryPoint};
+use millrace_storage::{
+    CreateError, DataDir, DataDirError, Log, OpenError, PartitionOffsets, ReadError, RecoveryPoint, put_aside,
+};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -129,6 +132,12 @@ pub enum MetadataStartError {
     /// Durable metadata is damaged or gone; to go on could lose topics.
     #[error("the metadata log is damaged at offsets {0}..{1}: restore {METADATA_TOPIC}-0 from a copy")]
     Damaged(i64, i64),
+    /// Logs without any metadata: to begin with none would lose every topic.
+    #[error("the metadata log {METADATA_TOPIC}-0 is missing or empty, but {log} holds records: restore the metadata log from a copy, or move the logs away to begin anew", log = .log.display())]
+    Missing {
+        /// One of the logs.
+        log: PathBuf,
+    },
     /// The log cannot be understood.
     #[error(transparent)]
     Log(#[from] MetadataLogError),
@@ -164,6 +173,13 @@ impl<I: Io> MetadataDriver<I> {
     pub async fn start(io: I, config: Arc<Config>) -> Result<(Self, Published), MetadataStartError> {
         let data_dir = DataDir::open(io.clone(), &config.data_dir, config.identity()).await?;
         let Opened { log, covered, position, image } = open_log(&io, &data_dir).await?;
+        let mut strays = data_dir.logs().iter().filter(|log| log.topic != METADATA_TOPIC);
+        if position.is_none()
+            && let Some(log) = strays.next()
+        {
+            return Err(MetadataStartError::Missing { log: log.path.clone() });
+        }
+        put_strays_aside(&io, &data_dir, &image).await;
         let defaults = TopicDefaults {
             num_partitions: config.num_partitions,
             replication_factor: config.default_replication_factor,
@@ -390,6 +406,26 @@ impl<I: Io> Deciding<I> {
     }
 }
 
+/// Puts logs aside that no topic has any more: their topic was deleted, and a crash came before they were renamed.
+async fn put_strays_aside<I: Io>(io: &I, data_dir: &DataDir<I>, image: &Image) {
+    for log in data_dir.logs().iter().filter(|log| log.topic != METADATA_TOPIC) {
+        let partitions = image.topic(&log.topic).map_or(0, |topic| topic.partitions.len());
+        if usize::try_from(log.partition).is_ok_and(|partition| partition < partitions) {
+            continue;
+        }
+        match put_aside(io, &log.path).await {
+            Ok(aside) => tracing::warn!(
+                topic = log.topic, partition = log.partition, aside = %aside.display(),
+                "no topic has this log: it was put aside"
+            ),
+            Err(error) => tracing::warn!(
+                topic = log.topic, partition = log.partition, %error,
+                "no topic has this log, and it cannot be put aside"
+            ),
+        }
+    }
+}
+
 /// A random id that Kafka would make: version 4, and never one that starts with a dash in its text form.
 fn random_id<I: Io>(io: &I) -> Uuid {
     loop {
@@ -458,13 +494,13 @@ impl<I: Io> Shard<I> {
             settings,
         };
         match PartitionDriver::start(state.io.clone(), state.house.clone(), place()).await {
-            Err(PartitionError::Foreign { found, wanted }) => {
-                // A topic of this name was deleted and made again, and the crash came between: keep what is not ours.
-                let aside =
-                    dir.with_file_name(format!("{}-{}.{}-stray", topic.name, id.partition, found.simple()));
-                tracing::warn!(%found, %wanted, aside = %aside.display(), "a former topic's log was put aside");
-                let moved = state.io.rename(&dir, &aside).await;
-                moved.map_err(|source| OpenError::Io { dir: dir.clone(), source })?;
+            // A topic of this name was deleted and made again, and its directory could not be renamed in between: keep what is not ours.
+            Err(
+                error @ (PartitionError::Foreign { .. } | PartitionError::Create(CreateError::Exists(_))),
+            ) => {
+                let moved = put_aside(&state.io, &dir).await;
+                let aside = moved.map_err(|source| OpenError::Io { dir: dir.clone(), source })?;
+                tracing::warn!(reason = %error, aside = %aside.display(), "a former topic's log was put aside");
                 let place = Place { recovery: None, ..place() };
                 PartitionDriver::start(state.io.clone(), state.house.clone(), place).await
             }

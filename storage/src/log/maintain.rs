@@ -1,11 +1,11 @@
-//! The end of things: old segments, an orderly close, a deleted log.
+//! The end of things: old segments, an orderly close, a deleted log, one that is put aside.
 
 use super::names;
 use super::state::{Inner, dir_name};
 use super::types::{DeleteError, LogFailure, MaintainError};
 use crate::disk;
 use millrace_io::Io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -140,6 +140,18 @@ impl<I: Io> Inner<I> {
         });
         Ok(())
     }
+}
+
+/// Renames the directory of a log that nobody has open and that belongs to no topic, durably; says what it is called now. Nothing here
+/// ever removes it: whoever misses the records can rename it back.
+/// # Errors
+/// Whatever the disk says.
+pub async fn put_aside<I: Io>(io: &I, dir: &Path) -> std::io::Result<PathBuf> {
+    let parent = disk::parent(dir);
+    let aside = parent.join(names::stray_log(&dir_name(dir), Uuid::from_u64_pair(io.random(), io.random())));
+    io.rename(dir, &aside).await?;
+    io.sync_dir(&parent).await?;
+    Ok(aside)
 }
 
 /// A file's name once it is deleted.

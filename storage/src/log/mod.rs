@@ -29,6 +29,7 @@ mod survey;
 mod timestamps;
 mod types;
 
+pub use maintain::put_aside;
 pub use types::*;
 
 pub(crate) use names::is_deleted_log;

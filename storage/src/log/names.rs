@@ -1,4 +1,4 @@
-//! Names in a log's directory, and what the directory is called once it is deleted (as Kafka has them).
+//! Names in a log's directory, and what the directory is called once it is deleted or put aside (as Kafka has them).
 
 use uuid::Uuid;
 
@@ -11,12 +11,22 @@ pub(super) use millrace_proto::files::{
 /// Suffix of a file that is deleted and only waits for its readers.
 pub(super) const DELETED: &str = ".deleted";
 const DELETED_DIR: &str = "-delete";
+const STRAY_DIR: &str = "-stray";
 /// Kafka's limit on a directory's name (`Topic` names are at most 249 long, file names 255).
 const MAX_NAME: usize = 255;
 
 /// What a log's directory is called once it is deleted: `<topic>-<partition>.<32 hex>-delete`, cut to fit.
 pub(super) fn deleted_log(name: &str, unique: Uuid) -> String {
-    let suffix = format!(".{}{DELETED_DIR}", unique.simple());
+    renamed(name, unique, DELETED_DIR)
+}
+
+/// What the directory of a log that belongs to no topic is called: `<topic>-<partition>.<32 hex>-stray`, cut to fit.
+pub(super) fn stray_log(name: &str, unique: Uuid) -> String {
+    renamed(name, unique, STRAY_DIR)
+}
+
+fn renamed(name: &str, unique: Uuid, what: &str) -> String {
+    let suffix = format!(".{}{what}", unique.simple());
     let kept = name.len().min(MAX_NAME - suffix.len());
     format!("{}{suffix}", &name[..name.floor_char_boundary_at(kept)])
 }
@@ -52,6 +62,9 @@ mod tests {
         assert!(is_deleted_log(&name));
         assert!(parse_partition_dir_name(&name).is_none());
         assert!(!is_deleted_log("orders-delete"));
+        let stray = stray_log("orders-3", id);
+        assert_eq!(stray, "orders-3.00000000000000000000000000000007-stray");
+        assert!(parse_partition_dir_name(&stray).is_none() && !is_deleted_log(&stray));
         let long = deleted_log(&"x".repeat(252), id);
         assert_eq!(long.len(), MAX_NAME);
         assert!(is_deleted_log(&long));
