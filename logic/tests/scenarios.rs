@@ -175,9 +175,8 @@ impl World {
             }
             "produce" => self.produce(words),
             "no_room" => {
-                let (facts, now) = (batch_facts(words), self.now);
-                self.partition().on_no_room(&facts, now);
-                vec![]
+                let produce = self.incoming(words);
+                self.event(|partition, out| partition.on_no_room(produce, out))
             }
             "written" | "durable" | "log_start" => self.storage(words),
             "storage_failed" => self.event(|partition, out| partition.on_storage_failed(out)),
@@ -292,17 +291,31 @@ impl World {
         vec![self.ruler()]
     }
 
-    fn produce(&mut self, words: &Words<'_>) -> Vec<String> {
-        let batch = batch_facts(words);
+    /// A produce as its line describes it.
+    fn incoming(&self, words: &Words<'_>) -> Produce<String> {
+        let pid: i64 = words.get("pid", -1);
+        let sequenced =
+            Sequenced { id: pid, epoch: words.get("epoch", 0), base_sequence: words.get("seq", 0) };
+        let batch = BatchFacts {
+            last_offset_delta: words.get("records", 1) - 1,
+            size: words.get("size", 100),
+            max_timestamp: words.get("ts", 1000),
+            producer: (pid >= 0).then_some(sequenced),
+            transactional: words.has("transactional"),
+        };
         let acks = match words.get("acks", "all".to_owned()).as_str() {
             "all" => Acks::All,
             number => Acks::from_wire(number.parse().unwrap()).unwrap(),
         };
         let deadline = self.now + Duration::from_secs(words.get("timeout", 30));
         let (now, wall_ms, ticket) = (self.now, words.get("wall", 5000), words.plain[1].to_owned());
-        let mut out = Vec::new();
-        let decision =
-            self.partition().on_produce(Produce { now, wall_ms, batch, acks, deadline, ticket }, &mut out);
+        Produce { now, wall_ms, batch, acks, deadline, ticket }
+    }
+
+    fn produce(&mut self, words: &Words<'_>) -> Vec<String> {
+        let produce = self.incoming(words);
+        let (batch, mut out) = (produce.batch, Vec::new());
+        let decision = self.partition().on_produce(produce, &mut out);
         self.out = out;
         match decision {
             Decision::Append(stamp) => {
@@ -373,18 +386,6 @@ impl World {
         let partition = self.partition();
         let (start, watermark, end) = (partition.log_start(), partition.high_watermark(), partition.end());
         format!("start {start} watermark {watermark} end {end}")
-    }
-}
-
-fn batch_facts(words: &Words<'_>) -> BatchFacts {
-    let pid: i64 = words.get("pid", -1);
-    let sequenced = Sequenced { id: pid, epoch: words.get("epoch", 0), base_sequence: words.get("seq", 0) };
-    BatchFacts {
-        last_offset_delta: words.get("records", 1) - 1,
-        size: words.get("size", 100),
-        max_timestamp: words.get("ts", 1000),
-        producer: (pid >= 0).then_some(sequenced),
-        transactional: words.has("transactional"),
     }
 }
 

@@ -19,8 +19,6 @@ impl WireError for ProduceFailure {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(error) => error.code(),
-            // Retriable, and not about this leader: the client tries again until there is space.
-            Self::NoSpace => ErrorCode::KafkaStorageError,
             Self::UnknownPartition => ErrorCode::NotLeaderOrFollower,
             // The batch may have been appended when its shard went away.
             Self::Stopping => ErrorCode::RequestTimedOut,
@@ -35,7 +33,8 @@ impl WireError for ProduceError {
             Self::Sequence(SequenceError::Fenced { .. }) => ErrorCode::InvalidProducerEpoch,
             Self::Transactional => ErrorCode::InvalidTxnState,
             Self::TimedOut | Self::Interrupted => ErrorCode::RequestTimedOut,
-            Self::StorageFailed => ErrorCode::KafkaStorageError,
+            // No room: retriable, and not about this leader, so the client tries again until there is.
+            Self::NoRoom | Self::StorageFailed => ErrorCode::KafkaStorageError,
             Self::Deleted => ErrorCode::UnknownTopicOrPartition,
             Self::OffsetsExhausted { .. } => ErrorCode::UnknownServerError,
         }

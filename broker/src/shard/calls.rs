@@ -90,9 +90,6 @@ pub enum ProduceFailure {
     /// The partition decided so.
     #[error(transparent)]
     Refused(#[from] ProduceError),
-    /// The disk is full.
-    #[error("no space is left on the disk of this partition: free some; producing resumes by itself")]
-    NoSpace,
     /// The shard does not have the partition.
     #[error("this broker does not hold the partition")]
     UnknownPartition,

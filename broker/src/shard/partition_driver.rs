@@ -227,27 +227,17 @@ impl<I: Io> PartitionDriver<I> {
         if let ReserveError::NoSpace(_) = error {
             tracing::warn!(topic = %self.topic, partition = self.id.partition, "produce refused: {error}");
         }
-        let facts = BatchFacts::from(&incoming.checked);
-        self.state.borrow_mut().on_no_room(&facts, self.io.now());
-        incoming.ticket.no_space();
+        let (_, produce) = self.describe(incoming);
+        let mut effects = self.effects.take();
+        self.state.borrow_mut().on_no_room(produce, &mut effects);
+        self.answer(effects);
     }
 
     fn admit(&self, incoming: Incoming) {
-        let Incoming { mut batch, checked, acks, deadline, ticket } = incoming;
-        let reserved = batch.len();
-        let produce = Produce {
-            now: self.io.now(),
-            wall_ms: self.io.wall_clock(),
-            batch: BatchFacts::from(&checked),
-            acks,
-            deadline,
-            ticket,
-        };
+        let (reserved, checked) = (incoming.batch.len(), incoming.checked);
+        let (mut batch, produce) = self.describe(incoming);
         let mut effects = self.effects.take();
-        let (decision, next_deadline) = {
-            let mut state = self.state.borrow_mut();
-            (state.on_produce(produce, &mut effects), state.next_deadline())
-        };
+        let decision = self.state.borrow_mut().on_produce(produce, &mut effects);
         match decision {
             Decision::Append(stamp) => {
                 let header = stamp_batch(&mut batch, &checked, stamp);
@@ -256,8 +246,20 @@ impl<I: Io> PartitionDriver<I> {
             }
             Decision::Duplicate | Decision::Refused => self.log.release(reserved),
         }
+        self.answer(effects);
+    }
+
+    /// The batch, and what the state machine is to know of it.
+    fn describe(&self, incoming: Incoming) -> (BytesMut, Produce<ProduceTicket>) {
+        let Incoming { batch, checked, acks, deadline, ticket } = incoming;
+        let (now, wall_ms) = (self.io.now(), self.io.wall_clock());
+        (batch, Produce { now, wall_ms, batch: BatchFacts::from(&checked), acks, deadline, ticket })
+    }
+
+    /// Carries out what came of a produce, which may be parked now.
+    fn answer(&self, effects: Effects) {
         self.carry_out(effects);
-        if let Some(deadline) = next_deadline {
+        if let Some(deadline) = self.state.borrow().next_deadline() {
             self.owner.wake_at(deadline, &self.id);
         }
     }

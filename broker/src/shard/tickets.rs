@@ -57,11 +57,6 @@ impl ProduceTicket {
         self.gather.answer(self.index, outcome.map_err(ProduceFailure::Refused));
     }
 
-    /// There is no space on the disk.
-    pub fn no_space(self) {
-        self.gather.answer(self.index, Err(ProduceFailure::NoSpace));
-    }
-
     /// The partition is not here.
     pub fn unknown_partition(self) {
         self.gather.answer(self.index, Err(ProduceFailure::UnknownPartition));

@@ -92,6 +92,9 @@ pub enum ProduceError {
     /// Transactions are not served. `INVALID_TXN_STATE` (48) up to Produce v10, `TRANSACTION_ABORTABLE` (120) from v11.
     #[error("transactional batches are not supported yet: produce without a transactional.id")]
     Transactional,
+    /// The disk is full; nothing was appended. `KAFKA_STORAGE_ERROR` (56), which producers retry.
+    #[error("no space is left on the disk of this partition: free some; producing resumes by itself")]
+    NoRoom,
     /// The watermark did not pass in time; the batch may still be committed. `REQUEST_TIMED_OUT` (7).
     #[error("the batch was appended, but not committed on every in-sync replica in time")]
     TimedOut,
@@ -130,13 +133,7 @@ impl<P, W: Ord + Clone> Partition<P, W> {
                 Decision::Append(stamp)
             }
             Ok(Verdict::Duplicate(original)) => {
-                self.answer_or_park(
-                    produce,
-                    original.end(),
-                    original.base_offset(),
-                    Some(original.timestamp),
-                    out,
-                );
+                self.answer_duplicate(produce, &original, out);
                 Decision::Duplicate
             }
             Err(error) => {
@@ -146,12 +143,20 @@ impl<P, W: Ord + Clone> Partition<P, W> {
         }
     }
 
-    /// A batch found no room in the log, so it was refused before it was decided on. Those that its producer has under way behind it
-    /// are out of order now.
-    pub fn on_no_room(&mut self, batch: &BatchFacts, now: Duration) {
-        if let Some(producer) = &batch.producer {
-            self.producers.refused(producer, now);
-        }
+    /// There is no room in the log for this batch. It is refused, unless it is there already: a retry needs no room. What its producer
+    /// has under way behind it is out of order then.
+    pub fn on_no_room(&mut self, produce: Produce<P>, out: &mut Vec<Effect<P, W>>) {
+        let error = match self.decide(&produce) {
+            Ok(Verdict::Duplicate(original)) => return self.answer_duplicate(produce, &original, out),
+            Ok(Verdict::Fresh { .. }) => {
+                if let Some(producer) = &produce.batch.producer {
+                    self.producers.refused(producer, produce.now);
+                }
+                ProduceError::NoRoom
+            }
+            Err(error) => error,
+        };
+        out.push(Effect::Reply { ticket: produce.ticket, outcome: Err(error) });
     }
 
     /// Reads the rules; changes nothing.
@@ -196,6 +201,12 @@ impl<P, W: Ord + Clone> Partition<P, W> {
                 produce.now,
             );
         }
+    }
+
+    /// Answers a retry as its original would be.
+    fn answer_duplicate(&mut self, produce: Produce<P>, original: &RecentBatch, out: &mut Vec<Effect<P, W>>) {
+        let timestamp = Some(original.timestamp);
+        self.answer_or_park(produce, original.end(), original.base_offset(), timestamp, out);
     }
 
     /// Answers at once what is already as safe as asked, and parks the rest.
