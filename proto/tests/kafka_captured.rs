@@ -4,12 +4,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use millrace_proto::for_each_served_api;
 use millrace_proto::kafka::api::{self, ApiKey};
 use millrace_proto::kafka::frame::PREFIX;
 use millrace_proto::kafka::header::{self, RequestHeader};
 use millrace_proto::kafka::messages::{
-    api_versions::*, create_topics::*, delete_topics::*, describe_cluster::*, describe_configs::*, fetch::*,
-    init_producer_id::*, list_offsets::*, metadata::*, produce::*,
+    alter_configs::*, alter_replica_log_dirs::*, api_versions::*, create_partitions::*, create_topics::*,
+    delete_records::*, delete_topics::*, describe_cluster::*, describe_configs::*, describe_log_dirs::*,
+    describe_producers::*, describe_quorum::*, describe_topic_partitions::*, elect_leaders::*, fetch::*,
+    incremental_alter_configs::*, init_producer_id::*, list_config_resources::*, list_offsets::*,
+    metadata::*, offset_for_leader_epoch::*, produce::*, update_features::*,
 };
 
 /// One captured frame.
@@ -62,22 +66,11 @@ fn again(captured: &Captured, key: ApiKey) -> Vec<u8> {
                         header::encode_response(version, id, &response).unwrap().head
                     }
                 )*
-                (other, _) => panic!("{other} is served but not compared"),
+                (other, _) => panic!("{other} is not served"),
             }
         };
     }
-    let frame = again! {
-        Produce ProduceRequest ProduceResponse;
-        Fetch FetchRequest FetchResponse;
-        ListOffsets ListOffsetsRequest ListOffsetsResponse;
-        Metadata MetadataRequest MetadataResponse;
-        ApiVersions ApiVersionsRequest ApiVersionsResponse;
-        CreateTopics CreateTopicsRequest CreateTopicsResponse;
-        DeleteTopics DeleteTopicsRequest DeleteTopicsResponse;
-        InitProducerId InitProducerIdRequest InitProducerIdResponse;
-        DescribeConfigs DescribeConfigsRequest DescribeConfigsResponse;
-        DescribeCluster DescribeClusterRequest DescribeClusterResponse;
-    };
+    let frame = for_each_served_api!(again!);
     frame[PREFIX..].to_vec()
 }
 

@@ -11,12 +11,16 @@ use std::time::{Duration, Instant};
 
 use arbitrary::Unstructured;
 use kafka_support::pool;
+use millrace_proto::for_each_served_api;
 use millrace_proto::kafka::api::{self, ApiKey, Request};
 use millrace_proto::kafka::arbitrary::Sample;
 use millrace_proto::kafka::header::{self, RequestHeader};
 use millrace_proto::kafka::messages::{
-    api_versions::*, create_topics::*, delete_topics::*, describe_cluster::*, describe_configs::*, fetch::*,
-    init_producer_id::*, list_offsets::*, metadata::*, produce::*,
+    alter_configs::*, alter_replica_log_dirs::*, api_versions::*, create_partitions::*, create_topics::*,
+    delete_records::*, delete_topics::*, describe_cluster::*, describe_configs::*, describe_log_dirs::*,
+    describe_producers::*, describe_quorum::*, describe_topic_partitions::*, elect_leaders::*, fetch::*,
+    incremental_alter_configs::*, init_producer_id::*, list_config_resources::*, list_offsets::*,
+    metadata::*, offset_for_leader_epoch::*, produce::*, update_features::*,
 };
 use millrace_proto::kafka::wire::{DecodeError, MEMORY_FACTOR, Malformed, memory_limit};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -34,28 +38,20 @@ fn requests(seeds: u64) -> Vec<(ApiKey, i16, Vec<u8>)> {
         let frame = header::encode_request(version, 1, None, &request).unwrap();
         RequestHeader::decode(&frame[4..]).unwrap().1.to_vec()
     }
+    macro_rules! one_body {
+        (($key:expr, $pool:expr, $version:expr) $($name:ident $request:ident $response:ident;)*) => {
+            match $key {
+                $(ApiKey::$name => body::<$request>($pool, $version),)*
+                other => panic!("{other} is not served"),
+            }
+        };
+    }
     let mut all = Vec::new();
     for api in api::supported() {
         for version in api.served.clone() {
             for seed in 0..seeds {
                 let pool = pool(seed, 160);
-                all.push((
-                    api.key,
-                    version,
-                    match api.key {
-                        ApiKey::Produce => body::<ProduceRequest>(&pool, version),
-                        ApiKey::Fetch => body::<FetchRequest>(&pool, version),
-                        ApiKey::ListOffsets => body::<ListOffsetsRequest>(&pool, version),
-                        ApiKey::Metadata => body::<MetadataRequest>(&pool, version),
-                        ApiKey::ApiVersions => body::<ApiVersionsRequest>(&pool, version),
-                        ApiKey::CreateTopics => body::<CreateTopicsRequest>(&pool, version),
-                        ApiKey::DeleteTopics => body::<DeleteTopicsRequest>(&pool, version),
-                        ApiKey::InitProducerId => body::<InitProducerIdRequest>(&pool, version),
-                        ApiKey::DescribeConfigs => body::<DescribeConfigsRequest>(&pool, version),
-                        ApiKey::DescribeCluster => body::<DescribeClusterRequest>(&pool, version),
-                        other => panic!("{other} is served but not tried"),
-                    },
-                ));
+                all.push((api.key, version, for_each_served_api!(one_body!(api.key, &pool, version))));
             }
         }
     }
@@ -64,19 +60,15 @@ fn requests(seeds: u64) -> Vec<(ApiKey, i16, Vec<u8>)> {
 
 /// Decodes only, and drops the result: what a connection does first with a body.
 fn decode(key: ApiKey, version: i16, body: &[u8]) -> Result<(), DecodeError> {
-    match key {
-        ApiKey::Produce => api::decode_request::<ProduceRequest>(body, version).map(drop),
-        ApiKey::Fetch => api::decode_request::<FetchRequest>(body, version).map(drop),
-        ApiKey::ListOffsets => api::decode_request::<ListOffsetsRequest>(body, version).map(drop),
-        ApiKey::Metadata => api::decode_request::<MetadataRequest>(body, version).map(drop),
-        ApiKey::ApiVersions => api::decode_request::<ApiVersionsRequest>(body, version).map(drop),
-        ApiKey::CreateTopics => api::decode_request::<CreateTopicsRequest>(body, version).map(drop),
-        ApiKey::DeleteTopics => api::decode_request::<DeleteTopicsRequest>(body, version).map(drop),
-        ApiKey::InitProducerId => api::decode_request::<InitProducerIdRequest>(body, version).map(drop),
-        ApiKey::DescribeConfigs => api::decode_request::<DescribeConfigsRequest>(body, version).map(drop),
-        ApiKey::DescribeCluster => api::decode_request::<DescribeClusterRequest>(body, version).map(drop),
-        other => panic!("{other} is served but not tried"),
+    macro_rules! decode_one {
+        ($($name:ident $request:ident $response:ident;)*) => {
+            match key {
+                $(ApiKey::$name => api::decode_request::<$request>(body, version).map(drop),)*
+                other => panic!("{other} is not served"),
+            }
+        };
     }
+    for_each_served_api!(decode_one!)
 }
 
 /// Decodes, and tells how many bytes that allocated in total.

@@ -1,13 +1,14 @@
-//! Which brokers get the partitions of a new topic: dealt out, or assigned by hand.
+//! Which brokers get new partitions: dealt out, or assigned by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use uuid::Uuid;
 
 use super::create::{CreateTopicError, NewTopic, TopicDefaults};
 use super::image::{Image, PartitionState};
 
-/// Deals partitions out over the brokers: each starts one broker further, brokers that do not serve come last.
+/// Places the partitions of a new topic.
 pub(super) fn place(
     image: &Image,
     topic: &NewTopic<'_>,
@@ -28,6 +29,16 @@ pub(super) fn place(
     if count < 1 {
         return Err(CreateTopicError::Partitions);
     }
+    deal(image, topic_id, factor, 0..count as usize)
+}
+
+/// Deals partitions out over the brokers: each starts one broker further, brokers that do not serve come last.
+pub(super) fn deal(
+    image: &Image,
+    topic_id: Uuid,
+    factor: i16,
+    partitions: Range<usize>,
+) -> Result<Vec<PartitionState>, CreateTopicError> {
     let (serving, idle): (Vec<i32>, Vec<i32>) =
         image.brokers().map(|broker| broker.broker).partition(|&broker| serves(image, broker));
     let brokers = serving.len() + idle.len();
@@ -42,7 +53,7 @@ pub(super) fn place(
         let turned = serving.iter().cycle().skip((start + partition) % serving.len()).take(serving.len());
         turned.chain(&idle).take(factor as usize).copied().collect()
     };
-    Ok((0..count as usize).map(|partition| new_partition(image, replicas(partition))).collect())
+    Ok(partitions.map(|partition| new_partition(image, replicas(partition))).collect())
 }
 
 /// Takes an assignment made by hand.
@@ -69,7 +80,8 @@ pub(super) fn assign(image: &Image, topic: &NewTopic<'_>) -> Result<Vec<Partitio
     Ok(partitions.into_values().collect())
 }
 
-fn assign_one(
+/// Takes the replicas of one partition, which must be `factor` serving brokers.
+pub(super) fn assign_one(
     image: &Image,
     partition: i32,
     replicas: &[i32],

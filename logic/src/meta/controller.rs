@@ -6,10 +6,12 @@
 
 use uuid::Uuid;
 
+use super::configs::{self, KnownConfigs, Reconfiguration, ReconfigurationOutcome};
 use super::create::{self, NewTopic, TopicConfigs, TopicCreation, TopicDefaults};
 use super::delete::{self, TopicDeletion, TopicTarget};
 use super::delta::{ApplyError, Delta};
 use super::image::Image;
+use super::partitions::{self, NewPartitions, PartitionsCreation};
 use super::producer_ids::{BLOCK_SIZE, ProducerIdBlock, ProducerIdsExhausted};
 use super::record::{FeatureLevelRecord, MetadataRecord, ProducerIdsRecord, RegisterBrokerRecord};
 use crate::offset::LogEnd;
@@ -51,6 +53,37 @@ impl Controller {
     ) -> (Vec<TopicCreation>, Vec<MetadataRecord>) {
         let mut delta = Delta::new(&self.image);
         let (replies, records) = create::create_topics(&mut delta, topics, self.defaults, configs, new_id);
+        if validate_only {
+            return (replies, Vec::new());
+        }
+        self.accept(delta);
+        (replies, records)
+    }
+
+    /// Adds partitions to topics. With `validate_only` everything is checked and answered, and nothing added.
+    pub fn create_partitions(
+        &mut self,
+        topics: &[NewPartitions<'_>],
+        validate_only: bool,
+    ) -> (Vec<PartitionsCreation>, Vec<MetadataRecord>) {
+        let mut delta = Delta::new(&self.image);
+        let (replies, records) = partitions::create_partitions(&mut delta, topics);
+        if validate_only {
+            return (replies, Vec::new());
+        }
+        self.accept(delta);
+        (replies, records)
+    }
+
+    /// Changes settings. With `validate_only` everything is checked and answered, and nothing changed.
+    pub fn alter_configs(
+        &mut self,
+        requests: &[Reconfiguration<'_>],
+        validate_only: bool,
+        known: &dyn KnownConfigs,
+    ) -> (Vec<ReconfigurationOutcome>, Vec<MetadataRecord>) {
+        let mut delta = Delta::new(&self.image);
+        let (replies, records) = configs::alter_configs(&mut delta, requests, known);
         if validate_only {
             return (replies, Vec::new());
         }

@@ -5,21 +5,28 @@
 //! A restart, and later a Raft follower, does nothing but replay.
 
 mod assign;
+pub mod configs;
 pub mod controller;
 pub mod create;
 pub mod delete;
 pub mod delta;
 pub mod image;
 pub mod names;
+pub mod partitions;
 pub mod producer_ids;
 pub mod record;
 
+pub use configs::{
+    AlterConfigError, ConfigChange, ConfigChanges, ConfigRefusal, KnownConfigs, Reconfiguration,
+    ReconfigurationOutcome,
+};
 pub use controller::Controller;
 pub use create::{CreateTopicError, CreatedTopic, NewTopic, TopicConfigs, TopicCreation, TopicDefaults};
 pub use delete::{DeleteTopicError, TopicDeletion, TopicTarget};
 pub use delta::{ApplyError, Changes, Delta};
 pub use image::{Broker, Image, PartitionState, Topic};
 pub use names::{NameError, check_topic_name};
+pub use partitions::{CreatePartitionsError, NewPartitions, PartitionsCreation};
 pub use producer_ids::{ProducerIdBlock, ProducerIds, ProducerIdsExhausted};
 pub use record::{
     BrokerFeature, ConfigRecord, ConfigResource, Endpoint, FeatureLevelRecord, MetadataRecord,

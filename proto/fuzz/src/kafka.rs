@@ -1,10 +1,14 @@
 //! Kafka's protocol: nothing a stranger sends may panic, and what is understood means the same when written again.
 
+use millrace_proto::for_each_served_api;
 use millrace_proto::kafka::api::{self, Api, ApiKey};
 use millrace_proto::kafka::header::{self, RequestHeader};
 use millrace_proto::kafka::messages::{
-    api_versions::*, create_topics::*, delete_topics::*, describe_cluster::*, describe_configs::*, fetch::*,
-    init_producer_id::*, list_offsets::*, metadata::*, produce::*,
+    alter_configs::*, alter_replica_log_dirs::*, api_versions::*, create_partitions::*, create_topics::*,
+    delete_records::*, delete_topics::*, describe_cluster::*, describe_configs::*, describe_log_dirs::*,
+    describe_producers::*, describe_quorum::*, describe_topic_partitions::*, elect_leaders::*, fetch::*,
+    incremental_alter_configs::*, init_producer_id::*, list_config_resources::*, list_offsets::*,
+    metadata::*, offset_for_leader_epoch::*, produce::*, update_features::*,
 };
 use millrace_proto::kafka::records::MetadataRecord;
 use millrace_proto::kafka::wire::{DecodeError, Encoder};
@@ -60,15 +64,6 @@ fn choose(data: &[u8]) -> Option<(&'static Api, i16, &[u8])> {
     Some((api, versions[usize::from(*version) % versions.len()], body))
 }
 
-macro_rules! by_key {
-    ($key:expr, $function:ident($version:expr, $body:expr): $($name:ident $message:ident;)*) => {
-        match $key {
-            $(ApiKey::$name => $function!($message, $version, $body),)*
-            other => panic!("{other} is served but not fuzzed"),
-        }
-    };
-}
-
 macro_rules! request {
     ($message:ident, $version:expr, $body:expr) => {{
         let request: $message = api::decode_request($body, $version)?;
@@ -96,32 +91,26 @@ fn assert_same<M: Message + PartialEq + std::fmt::Debug>(read: &M, read_again: &
 /// Reads a request's body, if the API is served, and checks that it means the same when written again.
 pub fn request_body(key: u8, version: i16, body: &[u8]) -> Result<(), DecodeError> {
     let Some(api) = api::find(key.into()) else { return Ok(()) };
-    by_key! { api.key, request(version, body):
-        Produce ProduceRequest;
-        Fetch FetchRequest;
-        ListOffsets ListOffsetsRequest;
-        Metadata MetadataRequest;
-        ApiVersions ApiVersionsRequest;
-        CreateTopics CreateTopicsRequest;
-        DeleteTopics DeleteTopicsRequest;
-        InitProducerId InitProducerIdRequest;
-        DescribeConfigs DescribeConfigsRequest;
-        DescribeCluster DescribeClusterRequest;
+    macro_rules! by_key {
+        ($($name:ident $request:ident $response:ident;)*) => {
+            match api.key {
+                $(ApiKey::$name => request!($request, version, body),)*
+                other => panic!("{other} is not served"),
+            }
+        };
     }
+    for_each_served_api!(by_key!)
 }
 
 /// Reads a response's body and checks that it means the same when written again.
 pub fn response_body(key: ApiKey, version: i16, body: &[u8]) -> Result<(), DecodeError> {
-    by_key! { key, response(version, body):
-        Produce ProduceResponse;
-        Fetch FetchResponse;
-        ListOffsets ListOffsetsResponse;
-        Metadata MetadataResponse;
-        ApiVersions ApiVersionsResponse;
-        CreateTopics CreateTopicsResponse;
-        DeleteTopics DeleteTopicsResponse;
-        InitProducerId InitProducerIdResponse;
-        DescribeConfigs DescribeConfigsResponse;
-        DescribeCluster DescribeClusterResponse;
+    macro_rules! by_key {
+        ($($name:ident $request:ident $response:ident;)*) => {
+            match key {
+                $(ApiKey::$name => response!($response, version, body),)*
+                other => panic!("{other} is not served"),
+            }
+        };
     }
+    for_each_served_api!(by_key!)
 }

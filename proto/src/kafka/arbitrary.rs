@@ -4,7 +4,7 @@ use arbitrary::{Result, Unstructured};
 use uuid::Uuid;
 
 use super::error::ErrorCode;
-use super::wire::Records;
+use super::wire::{Nullable, Records};
 
 /// A value made from bytes, borrowing from them. Fields take any value, whether a version has them or not.
 pub trait Sample<'de>: Sized {
@@ -74,6 +74,12 @@ impl<'de: 'a, 'a> Sample<'de> for &'a str {
 impl<'de, T: Sample<'de>> Sample<'de> for Option<T> {
     fn sample(u: &mut Unstructured<'de>) -> Result<Self> {
         if u.ratio(1u8, 4)? { Ok(None) } else { T::sample(u).map(Some) }
+    }
+}
+
+impl<'de, T: Sample<'de>> Sample<'de> for Nullable<T> {
+    fn sample(u: &mut Unstructured<'de>) -> Result<Self> {
+        Option::sample(u).map(Self)
     }
 }
 

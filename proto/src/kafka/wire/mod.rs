@@ -11,7 +11,7 @@ use std::ops::Range;
 
 pub use decoder::{DecodeError, Decoder, Malformed};
 pub use encoder::{EncodedFrame, Encoder, Hole};
-pub use types::Records;
+pub use types::{Nullable, Records};
 
 /// The longest string Kafka allows, in bytes, whichever way its length is written.
 pub const MAX_STRING: usize = i16::MAX as usize;

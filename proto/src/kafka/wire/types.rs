@@ -231,6 +231,32 @@ impl<'de, T: DecodeNullable<'de>> Decode<'de> for Option<T> {
     }
 }
 
+/// A part that may be missing: -1 in one byte says so, 1 comes before one that is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nullable<T>(pub Option<T>);
+
+impl<T: Encode> Encode for Nullable<T> {
+    fn encode(&self, e: &mut Encoder, v: Version) {
+        match &self.0 {
+            Some(part) => {
+                e.i8(1);
+                part.encode(e, v);
+            }
+            None => e.i8(-1),
+        }
+    }
+}
+
+impl<'de, T: Decode<'de>> Decode<'de> for Nullable<T> {
+    fn min_size(_: Version) -> usize {
+        1
+    }
+
+    fn decode(d: &mut Decoder<'de>, v: Version) -> Result<Self, DecodeError> {
+        if d.i8()? < 0 { Ok(Self(None)) } else { T::decode(d, v).map(|part| Self(Some(part))) }
+    }
+}
+
 /// The batches of one partition in a fetch response.
 ///
 /// A broker answers "none" with empty bytes, as Kafka's does: some clients take null badly.
