@@ -11,8 +11,8 @@ use crate::grpc::backend::{
 use crate::net::budget::Budget;
 use crate::shard::calls::{self, ListOffsetsPart, ProducePart};
 use crate::shard::fetch::Fetch;
-use crate::shard::metadata::TopicWish;
 use crate::shard::partition_driver::PartitionId;
+use crate::shard::wishes::TopicWish;
 use crate::shard::{Entrance, Shard};
 use bytes::{Bytes, BytesMut};
 use millrace_io::Io;

@@ -90,6 +90,8 @@ pub trait Io: Clone + 'static {
     async fn remove_file(&self, path: &Path) -> Result<()>;
     /// Removes a directory and everything in it.
     async fn remove_dir_all(&self, path: &Path) -> Result<()>;
+    /// The volume that a file or directory is on.
+    async fn space(&self, path: &Path) -> Result<Space>;
     /// Takes an exclusive lock on `path` (created if missing).
     /// # Errors
     /// `WouldBlock` if another process, or another holder in this one, has it.
@@ -116,6 +118,15 @@ pub enum Open {
     Create,
     /// For reading and writing; an error if it exists.
     CreateNew,
+}
+
+/// How large a volume is, and how much of it is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Its size in bytes.
+    pub total: u64,
+    /// Bytes that this process may still take.
+    pub usable: u64,
 }
 
 /// One name in a directory.

@@ -5,10 +5,10 @@
 
 use super::Call;
 use super::errors::WireError;
-use crate::config::topic::{SETTINGS, TopicSettings};
-use crate::shard::metadata::TopicWish;
+use crate::config::topic::{Effective, SETTINGS};
+use crate::shard::wishes::TopicWish;
 use millrace_io::Io;
-use millrace_logic::meta::{ConfigResource, TopicCreation};
+use millrace_logic::meta::TopicCreation;
 use millrace_proto::kafka::error::ErrorCode;
 use millrace_proto::kafka::messages::create_topics::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
@@ -48,7 +48,7 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: CreateTopicsRequest<'_
             error_code: ErrorCode::None,
             num_partitions: topic.num_partitions,
             replication_factor: topic.replication_factor,
-            configs: Some(configs(&config.topics, &image, &request, &creation.name)),
+            configs: Some(configs(config.effective(&image, &creation.name), &request, &creation.name)),
             ..CreatableTopicResult::default()
         },
         Err(error) => CreatableTopicResult {
@@ -76,21 +76,19 @@ fn wish(topic: &CreatableTopic<'_>) -> TopicWish {
 
 /// The settings of a topic: as it has them, or, where it was only checked, as it asked for them.
 fn configs<'a>(
-    broker: &'a TopicSettings,
-    image: &'a millrace_logic::meta::Image,
+    effective: Effective<'a>,
     request: &CreateTopicsRequest<'a>,
     topic: &str,
 ) -> Vec<CreatableTopicConfigs<'a>> {
-    let own = image.configs(&ConfigResource::topic(topic)).map(|own| &**own);
     let asked = request.topics.iter().find(|t| t.name == topic);
     let one = SETTINGS.iter().map(|setting| {
         let asked =
             asked.and_then(|t| t.configs.iter().find(|c| c.name == setting.name)).and_then(|c| c.value);
-        let own = own.and_then(|own| own.get(setting.name)).map(String::as_str).or(asked);
-        let (value, config_source) = match (own, broker.get(setting.name)) {
-            (Some(own), _) => (own, config_source::DYNAMIC_TOPIC),
-            (None, Some(broker)) => (broker, config_source::STATIC_BROKER),
-            (None, None) => (setting.default, config_source::DEFAULT),
+        let (value, config_source) = match (asked, effective.value(setting)) {
+            (Some(asked), (_, source)) if source != config_source::DYNAMIC_TOPIC => {
+                (asked, config_source::DYNAMIC_TOPIC)
+            }
+            (_, holds) => holds,
         };
         CreatableTopicConfigs {
             name: setting.name,

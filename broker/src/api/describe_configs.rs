@@ -1,19 +1,19 @@
 //! DescribeConfigs (32), versions 1-4: the settings of topics and of the broker, with where each value comes from.
 //!
-//! Topics: every setting, own, broker's or default, with its synonyms if asked. Broker by its number: what it runs
-//! with, read-only. The empty broker name asks for cluster-wide dynamic settings: there are none. Other kinds of
-//! resource are INVALID_REQUEST until what they configure is served.
+//! Topics: every setting, with its synonyms if asked. Broker by its number: what it runs with; what may change meanwhile is
+//! not read-only. The empty broker name: what all brokers were given while they ran. Other kinds of resource are
+//! INVALID_REQUEST until what they configure is served.
 
 use super::Call;
-use crate::config::topic::{SETTINGS, Setting, TopicSettings};
+use crate::config::Described;
+use crate::config::topic::{Effective, SETTINGS, Setting, Source};
 use millrace_io::Io;
-use millrace_logic::meta::ConfigResource;
+use millrace_logic::meta::{ConfigResource, Image, ResourceKind};
 use millrace_proto::kafka::error::ErrorCode;
 use millrace_proto::kafka::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
     DescribeConfigsResult, DescribeConfigsSynonym, config_source, resource_type,
 };
-use std::collections::BTreeMap;
 
 /// What the client wants to see.
 #[derive(Clone, Copy)]
@@ -33,16 +33,22 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeConfigsRequest
         let configs: Configs<'_> = match resource.resource_type {
             resource_type::TOPIC => match image.topic(resource.resource_name) {
                 Some(topic) => {
-                    let own = image.configs(&ConfigResource::topic(&topic.name)).map(|own| &**own);
-                    Ok(SETTINGS.iter().map(|setting| of_topic(setting, own, &config.topics, shown)).collect())
+                    let effective = config.effective(&image, &topic.name);
+                    Ok(SETTINGS.iter().map(|setting| of_topic(setting, &effective, shown)).collect())
                 }
                 None => {
                     Err((ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicOrPartition.message()))
                 }
             },
-            resource_type::BROKER if resource.resource_name.is_empty() => Ok(Vec::new()),
+            resource_type::BROKER if resource.resource_name.is_empty() => {
+                Ok(of_all_brokers(&image, &broker, shown))
+            }
             resource_type::BROKER if resource.resource_name == config.node_id.to_string() => {
-                Ok(broker.iter().map(|setting| of_broker(setting, shown)).collect())
+                let given = [
+                    (brokers(resource.resource_name), config_source::DYNAMIC_BROKER),
+                    (brokers(""), config_source::DYNAMIC_DEFAULT_BROKER),
+                ];
+                Ok(broker.iter().map(|setting| of_broker(setting, &image, &given, shown)).collect())
             }
             resource_type::BROKER => Err((ErrorCode::InvalidRequest, "this broker has another node.id")),
             _ => Err((ErrorCode::InvalidRequest, "only topics and brokers have settings to describe so far")),
@@ -77,45 +83,67 @@ fn result<'a, I: Io>(
 
 fn of_topic<'a>(
     setting: &'static Setting,
-    own: Option<&'a BTreeMap<String, String>>,
-    broker: &'a TopicSettings,
+    effective: &Effective<'a>,
     shown: Shown,
 ) -> DescribeConfigsResourceResult<'a> {
-    let own = own.and_then(|own| own.get(setting.name)).map(String::as_str);
-    let broker = broker.get(setting.name);
-    let mut sources = Vec::with_capacity(3);
-    sources.extend(own.map(|value| (setting.name, value, config_source::DYNAMIC_TOPIC)));
-    sources.extend(
-        broker.map(|value| (setting.synonym.unwrap_or(setting.name), value, config_source::STATIC_BROKER)),
-    );
-    sources.extend(setting.synonym.map(|name| (name, setting.default, config_source::DEFAULT)));
-    let (value, config_source) = sources
-        .first()
-        .map_or((setting.default, config_source::DEFAULT), |&(_, value, source)| (value, source));
-    let synonym = |(name, value, source)| DescribeConfigsSynonym { name, value: Some(value), source };
+    let (value, config_source) = effective.value(setting);
     DescribeConfigsResourceResult {
         name: setting.name,
         value: Some(value),
         read_only: false,
         config_source,
         is_sensitive: false,
-        synonyms: if shown.synonyms { sources.into_iter().map(synonym).collect() } else { Vec::new() },
+        synonyms: synonyms(shown, effective.sources(setting)),
         config_type: setting.config_type() as i8,
         documentation: shown.documentation.then_some(setting.doc),
     }
 }
 
-fn of_broker(setting: &crate::config::Described, shown: Shown) -> DescribeConfigsResourceResult<'_> {
-    let source = if setting.is_default { config_source::DEFAULT } else { config_source::STATIC_BROKER };
-    let synonym = DescribeConfigsSynonym { name: setting.name, value: setting.value.as_deref(), source };
+fn synonyms<'a>(shown: Shown, sources: impl Iterator<Item = Source<'a>>) -> Vec<DescribeConfigsSynonym<'a>> {
+    let synonym = |(name, value, source)| DescribeConfigsSynonym { name, value: Some(value), source };
+    if shown.synonyms { sources.map(synonym).collect() } else { Vec::new() }
+}
+
+/// The broker of this number, or all of them.
+fn brokers(name: &str) -> ConfigResource {
+    ConfigResource { kind: ResourceKind::Broker, name: name.to_owned() }
+}
+
+/// A setting of this broker: what it was given while it ran, in order, before what it was started with.
+fn of_broker<'a>(
+    setting: &'a Described,
+    image: &'a Image,
+    given: &[(ConfigResource, i8)],
+    shown: Shown,
+) -> DescribeConfigsResourceResult<'a> {
+    let given = given.iter().filter_map(|(resource, source)| {
+        image.configs(resource)?.get(setting.name).map(|value| (setting.name, value.as_str(), *source))
+    });
+    let fixed = if setting.is_default { config_source::DEFAULT } else { config_source::STATIC_BROKER };
+    let sources: Vec<Source<'a>> =
+        given.chain(setting.value.as_deref().map(|value| (setting.name, value, fixed))).collect();
+    let first = sources.first();
     DescribeConfigsResourceResult {
         name: setting.name,
-        value: setting.value.as_deref(),
-        read_only: true,
-        config_source: source,
+        value: first.map(|(_, value, _)| *value),
+        read_only: !setting.is_dynamic,
+        config_source: first.map_or(fixed, |(_, _, source)| *source),
         is_sensitive: false,
-        synonyms: if shown.synonyms { vec![synonym] } else { Vec::new() },
+        synonyms: synonyms(shown, sources.iter().copied()),
         config_type: setting.config_type as i8,
         documentation: shown.documentation.then_some(setting.doc),
     }
+}
+
+/// What all brokers were given while they ran.
+fn of_all_brokers<'a>(
+    image: &'a Image,
+    described: &'a [Described],
+    shown: Shown,
+) -> Vec<DescribeConfigsResourceResult<'a>> {
+    let all = brokers("");
+    let is_given =
+        |setting: &&Described| image.configs(&all).is_some_and(|given| given.contains_key(setting.name));
+    let given = [(all.clone(), config_source::DYNAMIC_DEFAULT_BROKER)];
+    described.iter().filter(is_given).map(|setting| of_broker(setting, image, &given, shown)).collect()
 }

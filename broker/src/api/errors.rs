@@ -3,7 +3,9 @@
 use crate::shard::calls::{FetchFailure, ListOffsetsFailure, ProduceFailure};
 use crate::shard::metadata::MetadataFailure;
 use crate::shard::partition_driver::ListOffsetError;
-use millrace_logic::meta::{CreateTopicError, DeleteTopicError};
+use millrace_logic::meta::{
+    AlterConfigError, ConfigRefusal, CreatePartitionsError, CreateTopicError, DeleteTopicError,
+};
 use millrace_logic::partition::{FetchError, ListError, ProduceError, SequenceError};
 use millrace_proto::batch::BatchError;
 use millrace_proto::kafka::error::ErrorCode;
@@ -117,6 +119,37 @@ impl WireError for CreateTopicError {
             Self::Assignment(_) => ErrorCode::InvalidReplicaAssignment,
             Self::NullConfig(_) | Self::Config(_) => ErrorCode::InvalidConfig,
             Self::NoTopicId(_) | Self::Inconsistent(_) => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl WireError for CreatePartitionsError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Duplicate => ErrorCode::InvalidRequest,
+            Self::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
+            Self::Same(_) | Self::Fewer { .. } => ErrorCode::InvalidPartitions,
+            Self::TooMany => ErrorCode::PolicyViolation,
+            Self::Assignments { .. } => ErrorCode::InvalidReplicaAssignment,
+            Self::Placement(error) => error.code(),
+            Self::Inconsistent(_) => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl WireError for AlterConfigError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::DuplicateResource
+            | Self::DuplicateKeys
+            | Self::NullValue(_)
+            | Self::BrokerName(_)
+            | Self::UnknownBroker(_)
+            | Self::Kind(_)
+            | Self::Refused(ConfigRefusal::ReadOnly(_)) => ErrorCode::InvalidRequest,
+            Self::UnknownTopic(_) => ErrorCode::UnknownTopicOrPartition,
+            Self::NotAList { .. } | Self::Refused(ConfigRefusal::Invalid(_)) => ErrorCode::InvalidConfig,
+            Self::Inconsistent(_) => ErrorCode::UnknownServerError,
         }
     }
 }

@@ -4,10 +4,9 @@
 //! tiered from 9, -6 earliest pending upload from 11. An older version that asks for one gets UNSUPPORTED_VERSION. A
 //! time that no record has reached is no error: offset and timestamp are -1. Partitions named twice: INVALID_REQUEST.
 
-use super::Call;
 use super::errors::WireError;
+use super::{Call, partition_id};
 use crate::shard::calls::ListOffsetsPart;
-use crate::shard::partition_driver::PartitionId;
 use millrace_io::Io;
 use millrace_logic::partition::{Isolation, LeaderEpoch, OffsetSpec};
 use millrace_proto::kafka::error::ErrorCode;
@@ -32,15 +31,12 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: ListOffsetsRequest<'_>
     let mut asked = Vec::new();
     let mut topics: Vec<_> = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        let known = image.topic(topic.name);
         let decide = |partition: &ListOffsetsPartition| {
             let spec = spec(partition.timestamp, call.version)?;
             if times_named[&(topic.name, partition.partition_index)] > 1 {
                 return Err(ErrorCode::InvalidRequest);
             }
-            let exists =
-                known.filter(|t| (0..t.partitions.len() as i32).contains(&partition.partition_index));
-            let id = exists.map(|t| PartitionId { topic: t.id, partition: partition.partition_index });
+            let id = partition_id(&image, topic.name, partition.partition_index);
             let id = id.ok_or(ErrorCode::UnknownTopicOrPartition)?;
             Ok(ListOffsetsPart { id, spec, epoch: LeaderEpoch::from_wire(partition.current_leader_epoch) })
         };

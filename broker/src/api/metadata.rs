@@ -7,7 +7,7 @@
 
 use super::Call;
 use super::errors::WireError;
-use crate::shard::metadata::TopicWish;
+use crate::shard::wishes::TopicWish;
 use millrace_io::Io;
 use millrace_logic::meta::names::is_internal;
 use millrace_logic::meta::{Broker, Image, PartitionState, Topic, check_topic_name};
@@ -109,14 +109,21 @@ fn answer<'a, I: Io>(
     }
     let code = match wanted.name {
         None => ErrorCode::UnknownTopicId,
-        Some(name) if check_topic_name(name).is_err() => ErrorCode::InvalidTopicException,
-        Some(name) => failures.get(name).copied().unwrap_or(ErrorCode::UnknownTopicOrPartition),
+        Some(name) => failures.get(name).copied().unwrap_or_else(|| unknown_topic(name)),
     };
     MetadataResponseTopic {
         error_code: call.error(code),
         name: wanted.name,
         topic_id: wanted.topic_id,
         ..MetadataResponseTopic::default()
+    }
+}
+
+/// What is said of a topic that does not exist.
+pub(super) fn unknown_topic(name: &str) -> ErrorCode {
+    match check_topic_name(name) {
+        Ok(()) => ErrorCode::UnknownTopicOrPartition,
+        Err(_) => ErrorCode::InvalidTopicException,
     }
 }
 

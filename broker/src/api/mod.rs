@@ -3,17 +3,24 @@
 //! Produce and Fetch are started in the order of their requests and finished side by side; everything else is answered
 //! before the connection's next request is read.
 
+mod alter_configs;
 mod api_versions;
+mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
 pub mod errors;
 mod fetch;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
 mod produce;
+mod single_node;
 
 pub(crate) use produce::batch_limits as produce_limits;
 
@@ -21,7 +28,9 @@ use crate::net::connection::Connection;
 use crate::net::frames::Frame;
 use crate::net::responses::{Answer, Piece, Ticket};
 use crate::shard::Shard;
+use crate::shard::partition_driver::PartitionId;
 use millrace_io::Io;
+use millrace_logic::meta::Image;
 use millrace_proto::kafka::api::{self, ApiKey, Request, Response, decode_request};
 use millrace_proto::kafka::error::ErrorCode;
 use millrace_proto::kafka::header::{RequestHeader, encode_response};
@@ -126,11 +135,30 @@ pub(crate) async fn start<I: Io>(connection: &Rc<Connection<I>>, frame: Frame) -
         ApiKey::InitProducerId => handle(call, body, init_producer_id::handle).await,
         ApiKey::DescribeConfigs => handle(call, body, describe_configs::handle).await,
         ApiKey::DescribeCluster => handle(call, body, describe_cluster::handle).await,
+        ApiKey::CreatePartitions => handle(call, body, create_partitions::handle).await,
+        ApiKey::AlterConfigs => handle(call, body, alter_configs::replace).await,
+        ApiKey::IncrementalAlterConfigs => handle(call, body, alter_configs::change).await,
+        ApiKey::OffsetForLeaderEpoch => handle(call, body, offset_for_leader_epoch::handle).await,
+        ApiKey::DescribeTopicPartitions => handle(call, body, describe_topic_partitions::handle).await,
+        ApiKey::DescribeProducers => handle(call, body, describe_producers::handle).await,
+        ApiKey::DescribeLogDirs => handle(call, body, describe_log_dirs::handle).await,
+        ApiKey::AlterReplicaLogDirs => handle(call, body, single_node::alter_replica_log_dirs).await,
+        ApiKey::ElectLeaders => handle(call, body, single_node::elect_leaders).await,
+        ApiKey::DescribeQuorum => handle(call, body, single_node::describe_quorum).await,
+        ApiKey::UpdateFeatures => handle(call, body, single_node::update_features).await,
+        ApiKey::ListConfigResources => handle(call, body, single_node::list_config_resources).await,
         other => {
             call.close(&format_args!("{other:?} is advertised without a handler"));
             false
         }
     }
+}
+
+/// A partition that exists, by its topic's name.
+fn partition_id(image: &Image, topic: &str, partition: i32) -> Option<PartitionId> {
+    let topic = image.topic(topic)?;
+    let exists = usize::try_from(partition).is_ok_and(|partition| partition < topic.partitions.len());
+    exists.then_some(PartitionId { topic: topic.id, partition })
 }
 
 /// Decodes a request, or closes the connection over it.

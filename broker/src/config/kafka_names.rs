@@ -216,7 +216,6 @@ pub(super) static NOT_YET: &[NotYet] = &[
             ("cordoned.log.dirs", List, ""),
             ("create.topic.policy.class.name", String, ""),
             ("max.incremental.fetch.session.cache.slots", Int, "1000"),
-            ("max.request.partition.size.limit", Int, "2000"),
             ("telemetry.max.bytes", Int, "1048576"),
         ],
     },

@@ -3,6 +3,7 @@
 //! [`Config`] is the whole of it, typed and with its defaults. [`registry`] knows the broker's settings, [`topic`] those
 //! of topics; [`Config::from_properties`] reads them from a file.
 
+mod alteration;
 mod kafka_names;
 mod listeners;
 mod load;
@@ -11,9 +12,11 @@ pub mod reference;
 pub mod registry;
 pub mod topic;
 
+pub use alteration::Alterable;
 pub use load::{ConfigError, Warning};
 
 use crate::limits::Limits;
+use millrace_logic::meta::Image;
 use millrace_storage::Identity;
 use registry::Lands;
 use std::collections::BTreeMap;
@@ -108,6 +111,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What holds for a topic now.
+    pub fn effective<'a>(&'a self, image: &'a Image, topic: &str) -> topic::Effective<'a> {
+        self.topics.effective(image, self.node_id, topic)
+    }
+
     /// Who the data directory must belong to.
     pub fn identity(&self) -> Identity {
         Identity { node_id: self.node_id, cluster_id: self.cluster_id.clone() }
@@ -127,10 +135,12 @@ pub struct Described {
     pub config_type: topic::Type,
     /// What it does.
     pub doc: &'static str,
+    /// Whether it may change while the broker runs.
+    pub is_dynamic: bool,
 }
 
 impl Config {
-    /// What the broker runs with: every setting that it knows, by name.
+    /// What the broker was started with: every setting that it knows, by name.
     pub fn describe(&self) -> Vec<Described> {
         let described = registry::settings().iter().map(|setting| {
             let default = setting.default();
@@ -146,6 +156,7 @@ impl Config {
                 is_default,
                 config_type: setting.config_type,
                 doc: setting.doc,
+                is_dynamic: setting.is_dynamic(),
             }
         });
         let mut described: Vec<_> = described.collect();

@@ -79,6 +79,29 @@ impl Setting {
         }
     }
 
+    /// Whether brokers may be given it while they run, as in Kafka.
+    pub fn is_dynamic(&self) -> bool {
+        self.name == topic::PRODUCER_EXPIRATION || self.dynamic_topic_setting().is_some()
+    }
+
+    /// The setting of topics that it is the broker's value of, if it may change while the broker runs: those in larger units may not.
+    fn dynamic_topic_setting(&self) -> Option<&'static topic::Setting> {
+        match self.lands {
+            Lands::Topic { name, unit: 1, .. } => topic::find(name).filter(|setting| setting.is_honoured()),
+            _ => None,
+        }
+    }
+
+    /// Whether it may have this value while the broker runs; the error is for whoever asked.
+    pub fn check_dynamic(&self, value: &str) -> Result<(), String> {
+        match (self.dynamic_topic_setting(), self.lands) {
+            (Some(setting), _) => setting.check_as(self.name, value),
+            (None, Lands::Field(set, _)) => set(&mut Draft::default(), value)
+                .map_err(|why| format!("Invalid value {value} for configuration {}: {why}", self.name)),
+            _ => Err(format!("{} does not change while the broker runs", self.name)),
+        }
+    }
+
     /// Its value where nothing is set.
     pub fn default(&self) -> Option<String> {
         let text = match self.lands {
@@ -176,6 +199,8 @@ static OWN: &[Setting] = &[
         |d, v| { if v != "-1" { d.config.limits.shard_bytes = number(v, 1 << 20..=i64::MAX)?; } Ok(()) }, |c| Some(c.limits.shard_bytes.to_string())),
     field!(true "fetch.max.bytes" Int "The most that one fetch response carries, whatever the client asks.",
         |d, v| { d.config.limits.fetch_max_bytes = number(v, 1024..=I32)?; Ok(()) }, |c| Some(c.limits.fetch_max_bytes.to_string())),
+    field!(true "max.request.partition.size.limit" Int "The most partitions that one DescribeTopicPartitions response holds, whatever the client asks.",
+        |d, v| { d.config.limits.partitions_per_response = number(v, 1..=I32)?; Ok(()) }, |c| Some(c.limits.partitions_per_response.to_string())),
     field!(true "producer.id.expiration.ms" Int "An idempotent producer that is not heard of for so long is forgotten.",
         |d, v| { d.config.topics.producer_expiration = millis(v, 1..=I32)?; Ok(()) }, |c| Some(c.topics.producer_expiration.as_millis().to_string())),
     topics!("log.retention.hours" Int "`log.retention.ms` in hours.", "retention.ms", HOUR, Some("168")),

@@ -3,7 +3,9 @@
 //!
 //! A setting that is not honoured yet may be set to its default only: nothing is stored and ignored.
 
+use millrace_logic::meta::{ConfigResource, Image, ResourceKind};
 use millrace_logic::partition;
+use millrace_proto::kafka::messages::describe_configs::config_source;
 use millrace_storage::LogConfig;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,6 +54,9 @@ pub struct Setting {
     values: Values,
     honoured: bool,
 }
+
+/// A setting of brokers that bears on partitions and that topics cannot have.
+pub const PRODUCER_EXPIRATION: &str = "producer.id.expiration.ms";
 
 const MS: i64 = i64::MAX;
 const INT: i64 = i32::MAX as i64;
@@ -125,6 +130,22 @@ impl Setting {
         self.honoured
     }
 
+    /// The broker's setting that holds where a topic has none, whether Kafka lists it as a synonym or not.
+    pub fn broker_name(&self) -> Option<&'static str> {
+        self.synonym.or(match self.name {
+            "flush.ms" => Some("log.flush.interval.ms"),
+            "retention.ms" => Some("log.retention.ms"),
+            "segment.jitter.ms" => Some("log.roll.jitter.ms"),
+            "segment.ms" => Some("log.roll.ms"),
+            _ => None,
+        })
+    }
+
+    /// Whether it is a list.
+    pub fn is_list(&self) -> bool {
+        matches!(self.values, ListOf(_))
+    }
+
     /// Its type, for DescribeConfigs.
     pub fn config_type(&self) -> Type {
         match self.values {
@@ -139,7 +160,11 @@ impl Setting {
 
     /// Whether it may have this value; the error is for whoever asked. Kafka's words where it has them.
     pub fn check(&self, value: &str) -> Result<(), String> {
-        let name = self.name;
+        self.check_as(self.name, value)
+    }
+
+    /// The same for a broker's setting `name` that stands for it.
+    pub fn check_as(&self, name: &str, value: &str) -> Result<(), String> {
         let invalid = |why: String| format!("Invalid value {value} for configuration {name}: {why}");
         let number = |min: i64, max: i64, kind: &str| match value.trim().parse::<i64>() {
             Err(_) => Err(invalid(format!("Not a number of type {kind}"))),
@@ -211,25 +236,77 @@ impl TopicSettings {
         self.values.get(name).map(String::as_str)
     }
 
-    /// What holds for a topic that has these settings of its own.
-    pub fn of<'a>(&'a self, own: Option<&'a BTreeMap<String, String>>) -> Effective<'a> {
-        Effective { broker: self, own }
+    /// What holds for a topic that has these settings of its own, where brokers were given none while they ran.
+    pub fn of<'a>(&'a self, own: Option<&'a Configs>) -> Effective<'a> {
+        Effective { fixed: self, own, broker: None, all_brokers: None }
+    }
+
+    /// What holds for a topic.
+    pub fn effective<'a>(&'a self, image: &'a Image, node_id: i32, topic: &str) -> Effective<'a> {
+        Effective {
+            fixed: self,
+            own: configs(image, ResourceKind::Topic, topic),
+            broker: configs(image, ResourceKind::Broker, &node_id.to_string()),
+            all_brokers: configs(image, ResourceKind::Broker, ""),
+        }
     }
 }
 
-/// What holds for one topic: its own setting, or else the broker's, or else the default.
-#[derive(Clone, Copy, Debug)]
-pub struct Effective<'a> {
-    broker: &'a TopicSettings,
-    own: Option<&'a BTreeMap<String, String>>,
+/// Settings by name.
+type Configs = BTreeMap<String, String>;
+
+fn configs<'a>(image: &'a Image, kind: ResourceKind, name: &str) -> Option<&'a Configs> {
+    image.configs(&ConfigResource { kind, name: name.to_owned() }).map(|configs| &**configs)
 }
 
+/// What holds for one topic: its own setting, or else what this broker or all brokers were given while they ran, or else what the
+/// broker's file says, or else the default.
+#[derive(Clone, Copy, Debug)]
+pub struct Effective<'a> {
+    fixed: &'a TopicSettings,
+    own: Option<&'a Configs>,
+    broker: Option<&'a Configs>,
+    all_brokers: Option<&'a Configs>,
+}
+
+/// A place that a value comes from: the setting's name there, the value, and which of [`config_source`] it is.
+pub type Source<'a> = (&'static str, &'a str, i8);
+
 impl<'a> Effective<'a> {
+    /// Where the value of a setting comes from and, behind that, where else it could; the default is last, under the broker's name.
+    pub fn sources(&self, setting: &'static Setting) -> impl Iterator<Item = Source<'a>> + use<'a> {
+        fn within<'c>(
+            configs: Option<&'c Configs>,
+            name: Option<&'static str>,
+            source: i8,
+        ) -> Option<Source<'c>> {
+            let name = name?;
+            configs?.get(name).map(|value| (name, value.as_str(), source))
+        }
+        let broker_name = setting.broker_name();
+        let fixed = self.fixed.get(setting.name);
+        let fixed =
+            fixed.map(|value| (broker_name.unwrap_or(setting.name), value, config_source::STATIC_BROKER));
+        [
+            within(self.own, Some(setting.name), config_source::DYNAMIC_TOPIC),
+            within(self.broker, broker_name, config_source::DYNAMIC_BROKER),
+            within(self.all_brokers, broker_name, config_source::DYNAMIC_DEFAULT_BROKER),
+            fixed,
+            setting.synonym.map(|name| (name, setting.default, config_source::DEFAULT)),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// The value of a setting, and where it comes from.
+    pub fn value(&self, setting: &'static Setting) -> (&'a str, i8) {
+        let first = self.sources(setting).next();
+        first.map_or((setting.default, config_source::DEFAULT), |(_, value, source)| (value, source))
+    }
+
     /// The value of a setting of the table.
     pub fn get(&self, name: &str) -> &'a str {
-        let own = self.own.and_then(|own| own.get(name)).map(String::as_str);
-        let default = || find(name).map_or("", |setting| setting.default);
-        own.or_else(|| self.broker.get(name)).unwrap_or_else(default)
+        find(name).map_or("", |setting| self.value(setting).0)
     }
 
     fn number(&self, name: &str) -> i64 {
@@ -251,12 +328,19 @@ impl<'a> Effective<'a> {
         }
     }
 
+    /// `producer.id.expiration.ms`, which brokers may be given while they run.
+    fn producer_expiration(&self) -> Duration {
+        let given = |configs: Option<&Configs>| configs?.get(PRODUCER_EXPIRATION)?.parse().ok();
+        let given = given(self.broker).or_else(|| given(self.all_brokers));
+        given.map_or(self.fixed.producer_expiration, Duration::from_millis)
+    }
+
     /// How the partition behaves.
     pub fn partition(&self) -> partition::Settings {
         partition::Settings {
             write_caching: self.get("write.caching") == "true",
             log_append_time: self.get("message.timestamp.type") == "LogAppendTime",
-            producer_expiration: self.broker.producer_expiration,
+            producer_expiration: self.producer_expiration(),
             ..partition::Settings::default()
         }
     }
@@ -344,5 +428,45 @@ mod tests {
         assert_eq!(effective.log().segment_ms, 5000);
         assert_eq!(effective.log().segment_bytes, 1 << 30);
         assert_eq!(effective.rules().max_batch_bytes, 3000);
+    }
+
+    #[test]
+    fn what_brokers_are_given_while_they_run_comes_between() {
+        use millrace_logic::meta::{ConfigRecord, MetadataRecord, TopicRecord};
+        let record = |kind, of: &str, name: &str, value: &str| {
+            let resource = ConfigResource { kind, name: of.to_owned() };
+            let (name, value) = (name.to_owned(), Some(value.to_owned()));
+            MetadataRecord::Config(ConfigRecord { resource, name, value })
+        };
+        let topic = TopicRecord { name: "t".to_owned(), topic_id: uuid::Uuid::from_u128(7) };
+        let records = [
+            MetadataRecord::Topic(topic),
+            record(ResourceKind::Broker, "", "log.roll.ms", "1000"),
+            record(ResourceKind::Broker, "", "message.max.bytes", "1000"),
+            record(ResourceKind::Broker, "1", "message.max.bytes", "2000"),
+            record(ResourceKind::Broker, "2", "message.max.bytes", "9000"),
+            record(ResourceKind::Broker, "1", PRODUCER_EXPIRATION, "5"),
+            record(ResourceKind::Topic, "t", "segment.bytes", "2000000"),
+        ];
+        let image = Image::default().apply(&records, Default::default()).expect("they fit");
+        let mut fixed = TopicSettings::default();
+        fixed.set("segment.ms", "500").expect("valid");
+        fixed.set("max.message.bytes", "500").expect("valid");
+        let effective = fixed.effective(&image, 1, "t");
+        assert_eq!(effective.log().segment_ms, 1000);
+        assert_eq!(effective.log().segment_bytes, 2_000_000);
+        assert_eq!(effective.rules().max_batch_bytes, 2000);
+        assert_eq!(effective.partition().producer_expiration, Duration::from_millis(5));
+        let sources: Vec<_> = effective.sources(find("max.message.bytes").expect("known")).collect();
+        assert_eq!(
+            sources,
+            [
+                ("message.max.bytes", "2000", config_source::DYNAMIC_BROKER),
+                ("message.max.bytes", "1000", config_source::DYNAMIC_DEFAULT_BROKER),
+                ("message.max.bytes", "500", config_source::STATIC_BROKER),
+                ("message.max.bytes", "1048588", config_source::DEFAULT),
+            ]
+        );
+        assert_eq!(fixed.effective(&image, 1, "other").log().segment_bytes, 1 << 30);
     }
 }

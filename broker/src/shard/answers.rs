@@ -2,19 +2,57 @@
 
 use crate::shard::Shard;
 use crate::shard::calls::{
-    FetchCall, FetchFailure, FetchPart, Fetched, Found, ListOffsetsCall, ListOffsetsFailure, ProduceCall,
-    WatchCall,
+    EpochEndPart, FetchCall, FetchFailure, FetchPart, Fetched, Found, ListOffsetsCall, ListOffsetsFailure,
+    PartsCall, ProduceCall, WatchCall,
 };
-use crate::shard::partition_driver::{Incoming, ListOffsetError, PartitionId};
+use crate::shard::partition_driver::{Incoming, ListOffsetError, PartitionDriver, PartitionId};
 use crate::shard::tickets::{ProduceGather, Watch, WatchTicket};
 use millrace_io::Io;
-use millrace_logic::partition::{FetchError, Isolation, ListError, ProduceError, Watching};
+use millrace_logic::partition::{
+    EpochEnd, FetchError, Isolation, ListError, ProduceError, ProducerEntry, Watching,
+};
 use std::pin::pin;
+use std::rc::Rc;
 
 impl<I: Io> Shard<I> {
     /// Whether a partition is not here because its topic exists no more.
     fn is_deleted(&self, id: &PartitionId) -> bool {
         self.0.image.borrow().topic_by_id(id.topic).is_none()
+    }
+
+    /// A partition that is here, or why it is not.
+    fn held(&self, id: &PartitionId) -> Result<Rc<PartitionDriver<I>>, FetchFailure> {
+        self.partition(id).ok_or_else(|| match self.is_deleted(id) {
+            true => FetchFailure::Refused(FetchError::Deleted),
+            false => FetchFailure::UnknownPartition,
+        })
+    }
+
+    pub(super) fn epoch_ends_here(
+        &self,
+        call: PartsCall<EpochEndPart, Result<Option<EpochEnd>, FetchFailure>>,
+    ) {
+        let end = |part: &EpochEndPart| Ok(self.held(&part.id)?.epoch_end(part.epoch, part.current)?);
+        let _ = call.reply.send(call.parts.iter().map(end).collect());
+    }
+
+    pub(super) fn producers_here(
+        &self,
+        call: PartsCall<PartitionId, Result<Vec<ProducerEntry>, FetchFailure>>,
+    ) {
+        let producers = |id: &PartitionId| Ok(self.held(id)?.producers());
+        let _ = call.reply.send(call.parts.iter().map(producers).collect());
+    }
+
+    pub(super) async fn sizes_here(&self, call: PartsCall<PartitionId, Result<u64, FetchFailure>>) {
+        let mut sizes = Vec::with_capacity(call.parts.len());
+        for id in &call.parts {
+            sizes.push(match self.held(id) {
+                Ok(driver) => driver.size().await.map_err(FetchFailure::from),
+                Err(failure) => Err(failure),
+            });
+        }
+        let _ = call.reply.send(sizes);
     }
 
     pub(super) fn produce_here(&self, call: ProduceCall) {
@@ -57,10 +95,7 @@ impl<I: Io> Shard<I> {
         first: bool,
         isolation: Isolation,
     ) -> Fetched<I::File> {
-        let driver = self.partition(&part.id).ok_or_else(|| match self.is_deleted(&part.id) {
-            true => FetchFailure::Refused(FetchError::Deleted),
-            false => FetchFailure::UnknownPartition,
-        })?;
+        let driver = self.held(&part.id)?;
         if let Some(last) = part.last_fetched
             && let Some(end) = driver.diverging_epoch(last, part.offset)?
         {

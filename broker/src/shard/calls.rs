@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use futures_channel::oneshot;
 use millrace_io::Io;
 use millrace_logic::partition::{
-    Acks, Bounds, EpochEnd, FetchError, Isolation, LeaderEpoch, OffsetSpec, ProduceError,
+    Acks, Bounds, EpochEnd, FetchError, Isolation, LeaderEpoch, OffsetSpec, ProduceError, ProducerEntry,
 };
 use millrace_proto::batch::Checked;
 use millrace_storage::{Extent, PartitionOffsets, ReadError};
@@ -50,6 +50,12 @@ pub enum ShardCall<I: Io> {
     Watch(WatchCall),
     /// Find places in logs.
     ListOffsets(ListOffsetsCall),
+    /// Find where leader epochs end.
+    EpochEnds(PartsCall<EpochEndPart, Result<Option<EpochEnd>, FetchFailure>>),
+    /// Tell which producers partitions remember.
+    Producers(PartsCall<PartitionId, Result<Vec<ProducerEntry>, FetchFailure>>),
+    /// Tell how many bytes the segments of partitions are.
+    Sizes(PartsCall<PartitionId, Result<u64, FetchFailure>>),
     /// Change the metadata. Shard 0 only.
     Metadata(MetadataCall),
     /// Prepare for metadata that will be published when every shard is ready: create the logs of new partitions.
@@ -158,6 +164,25 @@ pub enum FetchFailure {
     /// The shard does not have the partition.
     #[error("this broker does not hold the partition")]
     UnknownPartition,
+}
+
+/// Partitions, each to be answered for.
+pub struct PartsCall<P, A> {
+    /// Which, and what of them.
+    pub parts: Vec<P>,
+    /// Where the answers go, in the order of the parts.
+    pub reply: oneshot::Sender<Vec<A>>,
+}
+
+/// A leader epoch whose end is to be found.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochEndPart {
+    /// In which partition.
+    pub id: PartitionId,
+    /// The epoch.
+    pub epoch: LeaderEpoch,
+    /// The leader epoch that the client knows.
+    pub current: Option<LeaderEpoch>,
 }
 
 /// Partitions to wait for.

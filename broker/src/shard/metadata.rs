@@ -4,19 +4,21 @@
 //! Creating a topic goes round twice: first every shard makes the logs that it will own, then all of them learn of the
 //! topic. So whoever hears of a topic finds its partitions served.
 
-use crate::config::{Config, topic};
+use crate::config::{Alterable, Config, topic};
 use crate::shard::metadata_image::{ImageFile, Position};
 use crate::shard::metadata_log::{self, MetadataLogError};
 use crate::shard::metadata_start::{Opened, open_log};
 use crate::shard::partition_driver::{PartitionDriver, PartitionError, PartitionId, Place};
+use crate::shard::wishes::{ConfigWish, PartitionsWish, TopicWish};
 use crate::shard::{OPEN_AT_ONCE, Shard, ShardCall};
 use futures_channel::oneshot;
 use futures_util::future::join_all;
 use futures_util::lock::Mutex;
 use millrace_io::Io;
 use millrace_logic::meta::{
-    ApplyError, Changes, ConfigResource, Controller, Delta, Image, MetadataRecord, NewTopic, ProducerIdBlock,
-    RegisterBrokerRecord, Topic, TopicCreation, TopicDefaults, TopicDeletion, TopicTarget,
+    ApplyError, Changes, Controller, Delta, Image, MetadataRecord, PartitionRecord, PartitionsCreation,
+    ProducerIdBlock, ReconfigurationOutcome, RegisterBrokerRecord, Topic, TopicCreation, TopicDefaults,
+    TopicDeletion, TopicTarget,
 };
 use millrace_logic::offset::{LogEnd, Offset};
 use millrace_logic::partition::LeaderEpoch;
@@ -64,40 +66,26 @@ pub enum MetadataCall {
         /// One answer for each.
         reply: oneshot::Sender<Result<Vec<TopicDeletion>, MetadataFailure>>,
     },
+    /// Add partitions to topics.
+    CreatePartitions {
+        /// These.
+        topics: Vec<PartitionsWish>,
+        /// Only check.
+        validate_only: bool,
+        /// One answer for each distinct name.
+        reply: oneshot::Sender<Result<Vec<PartitionsCreation>, MetadataFailure>>,
+    },
+    /// Change settings.
+    AlterConfigs {
+        /// These.
+        wishes: Vec<ConfigWish>,
+        /// Only check.
+        validate_only: bool,
+        /// One answer for each distinct resource.
+        reply: oneshot::Sender<Result<Vec<ReconfigurationOutcome>, MetadataFailure>>,
+    },
     /// Give a block of producer ids.
     ProducerIds(oneshot::Sender<Result<ProducerIdBlock, MetadataFailure>>),
-}
-
-/// A topic that somebody wants.
-#[derive(Clone, Debug, Default)]
-pub struct TopicWish {
-    /// Its name.
-    pub name: String,
-    /// How many partitions; -1 for the default.
-    pub num_partitions: i32,
-    /// How many replicas; -1 for the default.
-    pub replication_factor: i16,
-    /// Partitions and their brokers, when assigned by hand.
-    pub assignments: Vec<(i32, Vec<i32>)>,
-    /// Its settings.
-    pub configs: Vec<(String, Option<String>)>,
-}
-
-impl TopicWish {
-    /// A topic with every default.
-    pub fn with_defaults(name: &str) -> Self {
-        Self { name: name.to_owned(), num_partitions: -1, replication_factor: -1, ..Self::default() }
-    }
-
-    fn borrowed(&self) -> NewTopic<'_> {
-        NewTopic {
-            name: &self.name,
-            num_partitions: self.num_partitions,
-            replication_factor: self.replication_factor,
-            assignments: self.assignments.clone(),
-            configs: self.configs.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect(),
-        }
-    }
 }
 
 /// Why the metadata did not change, or whether it did is not known.
@@ -245,6 +233,18 @@ impl<I: Io> MetadataDriver<I> {
                 let decided = deciding.controller.delete_topics(&targets);
                 let _ = reply.send(self.settle(&mut deciding, shard, decided).await);
             }
+            MetadataCall::CreatePartitions { topics, validate_only, reply } => {
+                let wishes: Vec<_> = topics.iter().map(PartitionsWish::borrowed).collect();
+                let decided = deciding.controller.create_partitions(&wishes, validate_only);
+                let _ = reply.send(self.settle(&mut deciding, shard, decided).await);
+            }
+            MetadataCall::AlterConfigs { wishes, validate_only, reply } => {
+                let wishes: Vec<_> = wishes.iter().map(ConfigWish::borrowed).collect();
+                let image = deciding.controller.image().clone();
+                let known = Alterable { config: &self.config, image: &image };
+                let decided = deciding.controller.alter_configs(&wishes, validate_only, &known);
+                let _ = reply.send(self.settle(&mut deciding, shard, decided).await);
+            }
             MetadataCall::ProducerIds(reply) => {
                 let node = self.config.node_id;
                 let epoch = deciding.image.broker(node).map_or(-1, |broker| broker.epoch);
@@ -271,7 +271,7 @@ impl<I: Io> MetadataDriver<I> {
         if records.is_empty() {
             return Ok(reply);
         }
-        let logged = match self.begin_at_zero(&records).await {
+        let logged = match self.begin_at_zero(&deciding.image, &records).await {
             Ok(()) => deciding.append(&self.io, &records).await,
             Err(error) => Err(MetadataFailure::Log(error.to_string())),
         };
@@ -289,7 +289,7 @@ impl<I: Io> MetadataDriver<I> {
             cluster_id: shard.cluster_id().clone(),
             recovery: BTreeMap::new(),
         });
-        if !published.changes.created.is_empty() {
+        if !published.changes.created.is_empty() || !published.changes.changed.is_empty() {
             shard.call_all(|done| ShardCall::Prepare(published.clone(), done)).await;
         }
         shard.call_all(|done| ShardCall::Publish(published.clone(), done)).await;
@@ -310,19 +310,25 @@ impl<I: Io> MetadataDriver<I> {
 
     /// Makes the checkpoints say that new partitions begin at 0. What they still say of a former topic of that name would
     /// make recovery look for offsets that the new log never had.
-    async fn begin_at_zero(&self, records: &[MetadataRecord]) -> Result<(), DataDirError> {
+    async fn begin_at_zero(&self, image: &Image, records: &[MetadataRecord]) -> Result<(), DataDirError> {
         let mut offsets = Vec::new();
         let mut name: Arc<str> = "".into();
         for record in records {
             match record {
                 MetadataRecord::Topic(topic) => name = topic.name.as_str().into(),
-                MetadataRecord::Partition(partition) => offsets.push(PartitionOffsets {
-                    topic: name.clone(),
-                    partition: partition.partition,
-                    recovery_point: 0,
-                    high_watermark: 0,
-                    log_start: 0,
-                }),
+                MetadataRecord::Partition(PartitionRecord { topic_id, partition, .. }) => {
+                    let known = image.topic_by_id(*topic_id);
+                    if known.is_some_and(|topic| (*partition as usize) < topic.partitions.len()) {
+                        continue;
+                    }
+                    offsets.push(PartitionOffsets {
+                        topic: known.map_or(&name, |topic| &topic.name).clone(),
+                        partition: *partition,
+                        recovery_point: 0,
+                        high_watermark: 0,
+                        log_start: 0,
+                    });
+                }
                 _ => {}
             }
         }
@@ -441,11 +447,13 @@ impl<I: Io> Shard<I> {
     /// Makes the logs that this shard will own, or opens those that are there.
     pub(crate) async fn prepare(&self, published: &Published) {
         let mut places = Vec::new();
-        for topic in &published.changes.created {
+        // A topic that changed may have more partitions.
+        for topic in published.changes.created.iter().chain(&published.changes.changed) {
             for (partition, state) in (0..).zip(&topic.partitions) {
                 let id = PartitionId { topic: topic.id, partition };
                 if shard_of(topic.id, partition, self.0.peers.len()) == self.0.index
                     && state.replicas.contains(&self.0.config.node_id)
+                    && !self.has(&id)
                 {
                     places.push((id, topic, state.leader_epoch));
                 }
@@ -456,6 +464,11 @@ impl<I: Io> Shard<I> {
                 some.iter().map(|(id, topic, epoch)| self.open_partition(*id, topic, *epoch, published));
             join_all(opening).await;
         }
+    }
+
+    /// Whether a partition was opened here, or could not be.
+    fn has(&self, id: &PartitionId) -> bool {
+        self.0.partitions.borrow().contains_key(id) || self.0.failed.borrow().contains_key(id)
     }
 
     async fn open_partition(&self, id: PartitionId, topic: &Topic, leader_epoch: i32, published: &Published) {
@@ -479,8 +492,7 @@ impl<I: Io> Shard<I> {
     ) -> Result<Rc<PartitionDriver<I>>, PartitionError> {
         let state = &self.0;
         let dir = state.config.data_dir.join(format!("{}-{}", topic.name, id.partition));
-        let configs = published.image.configs(&ConfigResource::topic(&topic.name));
-        let effective = state.config.topics.of(configs.map(|own| &**own));
+        let effective = state.config.effective(&published.image, &topic.name);
         let (log, settings) = (effective.log(), effective.partition());
         let recovery = published.recovery.get(&(topic.name.to_string(), id.partition)).copied();
         let place = || Place {

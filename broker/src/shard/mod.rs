@@ -15,6 +15,7 @@ mod producer_files;
 pub mod router;
 pub mod tickets;
 mod timers;
+pub mod wishes;
 
 pub use calls::{Entrance, ShardCall};
 
@@ -32,7 +33,7 @@ use bytes::Bytes;
 use metadata::{MetadataDriver, Published};
 use millrace_io::Io;
 use millrace_io::mailbox::{Receiver, Sender};
-use millrace_logic::meta::{ConfigResource, Image, Topic};
+use millrace_logic::meta::{Image, Topic};
 use millrace_proto::batch::Checked;
 use millrace_storage::{Extent, LogFailure, PartitionOffsets};
 use partition_driver::{Owner, PartitionDriver, PartitionId};
@@ -190,11 +191,12 @@ impl<I: Io> Shard<I> {
 
     /// What batches for this topic are checked against.
     pub fn rules(&self, topic: &Topic) -> Rules {
-        *self.0.rules.borrow_mut().entry(topic.id).or_insert_with(|| {
-            let image = self.0.image.borrow();
-            let own = image.configs(&ConfigResource::topic(&topic.name));
-            self.0.config.topics.of(own.map(|own| &**own)).rules()
-        })
+        *self
+            .0
+            .rules
+            .borrow_mut()
+            .entry(topic.id)
+            .or_insert_with(|| self.0.config.effective(&self.0.image.borrow(), &topic.name).rules())
     }
 
     /// The cluster's id.
@@ -260,6 +262,9 @@ impl<I: Io> Shard<I> {
             ShardCall::Fetch(call) => io.spawn(async move { shard.fetch_here(call).await }),
             ShardCall::Watch(call) => io.spawn(async move { shard.watch_here(call).await }),
             ShardCall::ListOffsets(call) => io.spawn(async move { shard.list_offsets_here(call).await }),
+            ShardCall::EpochEnds(call) => self.epoch_ends_here(call),
+            ShardCall::Producers(call) => self.producers_here(call),
+            ShardCall::Sizes(call) => io.spawn(async move { shard.sizes_here(call).await }),
             ShardCall::Metadata(call) => io.spawn(async move {
                 let driver = shard.metadata_driver().expect("only shard 0 is asked");
                 driver.take(&shard, call).await;

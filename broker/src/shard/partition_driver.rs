@@ -8,9 +8,9 @@ use bytes::BytesMut;
 use millrace_io::Io;
 use millrace_logic::offset::{Durable, LogEnd, LogStart, Offset, Written};
 use millrace_logic::partition::{
-    Acks, BatchFacts, Bounds, Decision, Effect, EpochEntry, Epochs, FetchError, Isolation, LeaderEpoch,
-    ListError, LoggedBatch, Lookup, OffsetSpec, Opening, Partition, Produce, Producers, Settings, Stamp,
-    Watching,
+    Acks, BatchFacts, Bounds, Decision, Effect, EpochEnd, EpochEntry, Epochs, FetchError, Isolation,
+    LeaderEpoch, ListError, LoggedBatch, Lookup, OffsetSpec, Opening, Partition, Produce, ProducerEntry,
+    Producers, Settings, Stamp, Watching,
 };
 use millrace_proto::batch::{self, Checked, Header};
 use millrace_storage::{
@@ -332,8 +332,27 @@ impl<I: Io> PartitionDriver<I> {
         &self,
         last_fetched: LeaderEpoch,
         offset: i64,
-    ) -> Result<Option<millrace_logic::partition::EpochEnd>, FetchError> {
+    ) -> Result<Option<EpochEnd>, FetchError> {
         self.state.borrow().diverging_epoch(last_fetched, Offset::new(offset))
+    }
+
+    /// Where a leader epoch ends in the log.
+    pub fn epoch_end(
+        &self,
+        epoch: LeaderEpoch,
+        client_epoch: Option<LeaderEpoch>,
+    ) -> Result<Option<EpochEnd>, FetchError> {
+        self.state.borrow().end_offset_for_epoch(epoch, client_epoch)
+    }
+
+    /// The producers that are remembered.
+    pub fn producers(&self) -> Vec<ProducerEntry> {
+        self.state.borrow().producers().snapshot().collect()
+    }
+
+    /// Bytes of all segments.
+    pub async fn size(&self) -> Result<u64, ReadError> {
+        self.log.size().await
     }
 
     /// Whole batches from `offset` on, below `upto`.

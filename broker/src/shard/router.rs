@@ -4,18 +4,21 @@
 use crate::metrics::Snapshot;
 use crate::net::admission::Permit;
 use crate::shard::calls::{
-    FetchCall, FetchFailure, FetchPart, Fetched, ListOffsetsCall, ListOffsetsFailure, ListOffsetsPart,
-    ProduceCall, ProduceFailure, ProducePart, WatchCall,
+    EpochEndPart, FetchCall, FetchFailure, FetchPart, Fetched, ListOffsetsCall, ListOffsetsFailure,
+    ListOffsetsPart, PartsCall, ProduceCall, ProduceFailure, ProducePart, WatchCall,
 };
-use crate::shard::metadata::{MetadataCall, MetadataFailure, TopicWish};
+use crate::shard::metadata::{MetadataCall, MetadataFailure};
 use crate::shard::partition_driver::{ListedOffset, PartitionId};
 use crate::shard::tickets::ProduceOutcome;
+use crate::shard::wishes::{ConfigWish, PartitionsWish, TopicWish};
 use crate::shard::{Entrance, Shard, ShardCall};
 use futures_channel::oneshot::{self, Receiver};
 use futures_util::future::join_all;
 use millrace_io::Io;
-use millrace_logic::meta::{ProducerIdBlock, TopicCreation, TopicDeletion};
-use millrace_logic::partition::{Acks, Bounds, Isolation};
+use millrace_logic::meta::{
+    PartitionsCreation, ProducerIdBlock, ReconfigurationOutcome, TopicCreation, TopicDeletion,
+};
+use millrace_logic::partition::{Acks, Bounds, EpochEnd, Isolation, ProducerEntry};
 use millrace_logic::placement::shard_of;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -107,6 +110,23 @@ impl<I: Io> Shard<I> {
         join_all(answers).await.into_iter().flatten().collect()
     }
 
+    /// Sends each shard its parts of a request, in one message. When this returns the messages are in the mailboxes.
+    async fn ask<P, A>(
+        &self,
+        parts: Vec<P>,
+        id: impl Fn(&P) -> PartitionId,
+        call: impl Fn(Vec<P>, oneshot::Sender<Vec<A>>) -> ShardCall<I>,
+    ) -> Pending<A> {
+        let dealt = Dealt::new(parts, self.0.peers.len(), id);
+        let mut pending = Pending { shards: Vec::new(), count: dealt.count };
+        for (shard, places, parts) in dealt.asked() {
+            let (reply, answer) = oneshot::channel();
+            pending.shards.push((places, answer));
+            self.call(shard, call(parts, reply)).await;
+        }
+        pending
+    }
+
     /// Hands batches to their partitions. When this returns they have taken their places in the partitions' orders;
     /// what becomes of them is still to come.
     pub async fn produce(
@@ -116,14 +136,8 @@ impl<I: Io> Shard<I> {
         timeout: Duration,
     ) -> Pending<ProduceOutcome> {
         let deadline = self.0.io.now() + timeout;
-        let dealt = Dealt::new(parts, self.0.peers.len(), |part| part.id);
-        let mut pending = Pending { shards: Vec::new(), count: dealt.count };
-        for (shard, places, parts) in dealt.asked() {
-            let (reply, answer) = oneshot::channel();
-            pending.shards.push((places, answer));
-            self.call(shard, ShardCall::Produce(ProduceCall { parts, acks, deadline, reply })).await;
-        }
-        pending
+        let call = |parts, reply| ShardCall::Produce(ProduceCall { parts, acks, deadline, reply });
+        self.ask(parts, |part: &ProducePart| part.id, call).await
     }
 
     /// What a batch is told when its shard is gone.
@@ -138,13 +152,8 @@ impl<I: Io> Shard<I> {
         max_bytes: u64,
         isolation: Isolation,
     ) -> Vec<Fetched<I::File>> {
-        let dealt = Dealt::new(parts.to_vec(), self.0.peers.len(), |part| part.id);
-        let mut pending = Pending { shards: Vec::new(), count: dealt.count };
-        for (shard, places, parts) in dealt.asked() {
-            let (reply, answer) = oneshot::channel();
-            pending.shards.push((places, answer));
-            self.call(shard, ShardCall::Fetch(FetchCall { parts, max_bytes, isolation, reply })).await;
-        }
+        let call = |parts, reply| ShardCall::Fetch(FetchCall { parts, max_bytes, isolation, reply });
+        let pending = self.ask(parts.to_vec(), |part: &FetchPart| part.id, call).await;
         pending.all(|| Err(FetchFailure::UnknownPartition)).await
     }
 
@@ -174,14 +183,30 @@ impl<I: Io> Shard<I> {
         parts: Vec<ListOffsetsPart>,
         isolation: Isolation,
     ) -> Vec<Result<ListedOffset, ListOffsetsFailure>> {
-        let dealt = Dealt::new(parts, self.0.peers.len(), |part| part.id);
-        let mut pending = Pending { shards: Vec::new(), count: dealt.count };
-        for (shard, places, parts) in dealt.asked() {
-            let (reply, answer) = oneshot::channel();
-            pending.shards.push((places, answer));
-            self.call(shard, ShardCall::ListOffsets(ListOffsetsCall { parts, isolation, reply })).await;
-        }
+        let call = |parts, reply| ShardCall::ListOffsets(ListOffsetsCall { parts, isolation, reply });
+        let pending = self.ask(parts, |part: &ListOffsetsPart| part.id, call).await;
         pending.all(|| Err(ListOffsetsFailure::UnknownPartition)).await
+    }
+
+    /// Finds where leader epochs end.
+    pub async fn epoch_ends(&self, parts: Vec<EpochEndPart>) -> Vec<Result<Option<EpochEnd>, FetchFailure>> {
+        let call = |parts, reply| ShardCall::EpochEnds(PartsCall { parts, reply });
+        let pending = self.ask(parts, |part: &EpochEndPart| part.id, call).await;
+        pending.all(|| Err(FetchFailure::UnknownPartition)).await
+    }
+
+    /// Which producers partitions remember.
+    pub async fn producers(&self, parts: Vec<PartitionId>) -> Vec<Result<Vec<ProducerEntry>, FetchFailure>> {
+        let call = |parts, reply| ShardCall::Producers(PartsCall { parts, reply });
+        let pending = self.ask(parts, |id: &PartitionId| *id, call).await;
+        pending.all(|| Err(FetchFailure::UnknownPartition)).await
+    }
+
+    /// Bytes of the segments of partitions.
+    pub async fn sizes(&self, parts: Vec<PartitionId>) -> Vec<Result<u64, FetchFailure>> {
+        let call = |parts, reply| ShardCall::Sizes(PartsCall { parts, reply });
+        let pending = self.ask(parts, |id: &PartitionId| *id, call).await;
+        pending.all(|| Err(FetchFailure::UnknownPartition)).await
     }
 
     /// Creates topics.
@@ -199,6 +224,24 @@ impl<I: Io> Shard<I> {
         targets: Vec<(Option<String>, Option<Uuid>)>,
     ) -> Result<Vec<TopicDeletion>, MetadataFailure> {
         self.decide(|reply| MetadataCall::DeleteTopics { targets, reply }).await
+    }
+
+    /// Adds partitions to topics.
+    pub async fn create_partitions(
+        &self,
+        topics: Vec<PartitionsWish>,
+        validate_only: bool,
+    ) -> Result<Vec<PartitionsCreation>, MetadataFailure> {
+        self.decide(|reply| MetadataCall::CreatePartitions { topics, validate_only, reply }).await
+    }
+
+    /// Changes settings.
+    pub async fn alter_configs(
+        &self,
+        wishes: Vec<ConfigWish>,
+        validate_only: bool,
+    ) -> Result<Vec<ReconfigurationOutcome>, MetadataFailure> {
+        self.decide(|reply| MetadataCall::AlterConfigs { wishes, validate_only, reply }).await
     }
 
     /// A producer id that nobody ever had.

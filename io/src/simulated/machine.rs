@@ -6,7 +6,7 @@ use super::host::{Cpu, HostState};
 use super::kernel::Kernel;
 use super::net::{SimListener, SimReader, SimSocket, SimWriter};
 use super::timeline::{Event, Key};
-use crate::{Counters, DirEntry, Io, Open};
+use crate::{Counters, DirEntry, Io, Open, Space};
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
 use std::io::{Error, Result};
@@ -249,6 +249,13 @@ impl Io for SimIo {
 
     async fn remove_dir_all(&self, path: &Path) -> Result<()> {
         self.carry_out(Op::RemoveDirAll { path: path.to_owned() }).await
+    }
+
+    async fn space(&self, path: &Path) -> Result<Space> {
+        match self.submit(Op::Space { path: path.to_owned() }).await? {
+            Answer::Space(space) => Ok(space),
+            _ => Err(unexpected()),
+        }
     }
 
     async fn lock(&self, path: &Path) -> Result<SimLock> {

@@ -4,7 +4,7 @@
 use super::core::Core;
 use super::gather::Gather;
 use super::ring::Keep;
-use crate::{DirEntry, Open};
+use crate::{DirEntry, Open, Space};
 use bytes::{Bytes, BytesMut};
 use nix::fcntl::{Flock, FlockArg};
 use std::ffi::CString;
@@ -161,6 +161,17 @@ pub(super) async fn create_dir_all(core: &Core, path: &Path) -> Result<()> {
 /// Removes a directory with all it holds.
 pub(super) async fn remove_dir_all(core: &Core, path: &Path) -> Result<()> {
     on_path(core, path, |path| std::fs::remove_dir_all(path)).await
+}
+
+/// The volume that `path` is on.
+pub(super) async fn space(core: &Core, path: &Path) -> Result<Space> {
+    on_path(core, path, |path| {
+        let volume = nix::sys::statvfs::statvfs(path)?;
+        let block = volume.fragment_size() as u64;
+        let bytes = |blocks: u64| blocks.saturating_mul(block);
+        Ok(Space { total: bytes(volume.blocks() as u64), usable: bytes(volume.blocks_available() as u64) })
+    })
+    .await
 }
 
 /// The names in a directory, sorted.

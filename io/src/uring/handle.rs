@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::sockets::{self, Listener, Socket};
 use super::writer::Writer;
 use super::{tasks, time};
-use crate::{Counters, DirEntry, Io, Open};
+use crate::{Counters, DirEntry, Io, Open, Space};
 use bytes::Bytes;
 use std::future::Future;
 use std::io::Result;
@@ -117,6 +117,10 @@ impl Io for Uring {
 
     async fn remove_dir_all(&self, path: &Path) -> Result<()> {
         files::remove_dir_all(&self.0, path).await
+    }
+
+    async fn space(&self, path: &Path) -> Result<Space> {
+        files::space(&self.0, path).await
     }
 
     async fn lock(&self, path: &Path) -> Result<Lock> {

@@ -40,6 +40,13 @@ pub async fn vectored_writes_land_one_after_the_other<I: Io>(io: I, dir: PathBuf
     assert_eq!(io.len(&file).await.unwrap(), expected.len() as u64);
 }
 
+pub async fn a_volume_has_room<I: Io>(io: I, dir: PathBuf) {
+    let space = io.space(&dir).await.unwrap();
+    assert!(space.usable > 0 && space.usable <= space.total, "{space:?}");
+    let nowhere = io.space(&dir.join("nowhere")).await.unwrap_err();
+    assert_eq!(nowhere.kind(), std::io::ErrorKind::NotFound);
+}
+
 pub async fn overwriting_keeps_the_rest<I: Io>(io: I, dir: PathBuf) {
     let file = file_with(&io, &dir.join("f"), "0123456789".into()).await;
     io.write_at(&file, 3, vec!["ab".into(), "c".into()]).await.unwrap();

@@ -34,7 +34,7 @@ macro_rules! contract_suite {
     ($run:path) => {
         $crate::contract_suite!(@tests $run:
             write_then_read, reads_are_short_where_the_file_ends, writes_beyond_the_end_leave_zeros,
-            vectored_writes_land_one_after_the_other, overwriting_keeps_the_rest, truncate_cuts_and_extends,
+            vectored_writes_land_one_after_the_other, a_volume_has_room, overwriting_keeps_the_rest, truncate_cuts_and_extends,
             allocate_changes_neither_length_nor_content, open_modes, a_read_only_file_refuses_writes,
             two_handles_see_the_same_bytes, a_file_outlives_its_name, rename_moves_and_replaces,
             rename_moves_a_directory, renaming_what_is_missing_fails, removing, directories_are_listed_in_order,

@@ -13,7 +13,7 @@ pub(super) use op::{Answer, Op};
 use super::faults::{Faults, Operation};
 use super::promise::{Promise, Wait, promise};
 use super::rng::Rng;
-use crate::{DirEntry, Open};
+use crate::{DirEntry, Open, Space};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
@@ -167,6 +167,11 @@ impl Disk {
         match op {
             Op::Open { path, how } => return self.open(path, *how).map(Answer::File),
             Op::Lock { path } => return self.lock(path).map(Answer::Lock),
+            Op::Space { path } => {
+                self.tree.find(path)?;
+                let usable = self.tree.spare(self.faults.capacity).saturating_mul(space::BLOCK);
+                return Ok(Answer::Space(Space { total: self.faults.capacity.unwrap_or(u64::MAX), usable }));
+            }
             Op::Len { file } => return Ok(Answer::Len(self.tree.file(file.0.ino)?.content.len())),
             Op::Read { file, offset, len } => {
                 return Ok(Answer::Data(self.tree.file(file.0.ino)?.content.read(*offset, *len)));

@@ -2,7 +2,7 @@
 
 use super::super::faults::Operation;
 use super::{SimFile, SimLock};
-use crate::{DirEntry, Open};
+use crate::{DirEntry, Open, Space};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,7 @@ pub(in crate::simulated) enum Op {
     Rename { from: PathBuf, to: PathBuf },
     RemoveFile { path: PathBuf },
     RemoveDirAll { path: PathBuf },
+    Space { path: PathBuf },
     Lock { path: PathBuf },
 }
 
@@ -29,6 +30,7 @@ pub(in crate::simulated) enum Answer {
     Done,
     File(SimFile),
     Lock(SimLock),
+    Space(Space),
     Len(u64),
     Data(Bytes),
     Entries(Vec<DirEntry>),
@@ -45,6 +47,7 @@ impl Op {
             Op::Truncate { .. } => Operation::Truncate,
             Op::SyncDir { .. } => Operation::SyncDir,
             Op::Len { .. }
+            | Op::Space { .. }
             | Op::CreateDirAll { .. }
             | Op::ReadDir { .. }
             | Op::Rename { .. }
@@ -69,6 +72,7 @@ impl Op {
             | Op::Rename { from: path, .. }
             | Op::RemoveFile { path }
             | Op::RemoveDirAll { path }
+            | Op::Space { path }
             | Op::Lock { path } => path,
         }
     }

@@ -1,0 +1,190 @@
+//! What a cluster of one node answers to those who ask about more: AlterReplicaLogDirs (34), ElectLeaders (43),
+//! DescribeQuorum (55), UpdateFeatures (57) and ListConfigResources (74).
+
+use super::{Call, partition_id};
+use crate::config::METADATA_VERSION;
+use crate::shard::metadata::METADATA_TOPIC;
+use millrace_io::Io;
+use millrace_logic::meta::ResourceKind;
+use millrace_proto::kafka::error::ErrorCode;
+use millrace_proto::kafka::messages::alter_replica_log_dirs::{
+    AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsRequest,
+    AlterReplicaLogDirsResponse,
+};
+use millrace_proto::kafka::messages::describe_quorum::{
+    DescribeQuorumRequest, DescribeQuorumResponse, QuorumPartition, QuorumTopic, ReplicaState,
+};
+use millrace_proto::kafka::messages::elect_leaders::{
+    ElectLeadersRequest, ElectLeadersResponse, PartitionResult, ReplicaElectionResult, election_type,
+};
+use millrace_proto::kafka::messages::list_config_resources::{
+    ListConfigResourcesRequest, ListConfigResourcesResponse, ListedConfigResource,
+};
+use millrace_proto::kafka::messages::update_features::{
+    FeatureUpdateKey, UpdatableFeatureResult, UpdateFeaturesRequest, UpdateFeaturesResponse, upgrade_type,
+};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// AlterReplicaLogDirs: there is one directory, and everything is in it already.
+pub(super) async fn alter_replica_log_dirs<I: Io>(call: Call<I>, request: AlterReplicaLogDirsRequest<'_>) {
+    let image = call.shard.image();
+    let here = &call.shard.config().data_dir;
+    let mut results: Vec<AlterReplicaLogDirTopicResult<'_>> = Vec::new();
+    for dir in &request.dirs {
+        for topic in &dir.topics {
+            let partitions = topic.partitions.iter().map(|&partition_index| {
+                let code = match partition_id(&image, topic.name, partition_index) {
+                    _ if Path::new(dir.path) != here => ErrorCode::LogDirNotFound,
+                    None => ErrorCode::UnknownTopicOrPartition,
+                    Some(_) => ErrorCode::None,
+                };
+                AlterReplicaLogDirPartitionResult { partition_index, error_code: call.error(code) }
+            });
+            let partitions = partitions.collect();
+            results.push(AlterReplicaLogDirTopicResult { topic_name: topic.name, partitions });
+        }
+    }
+    call.answer(&AlterReplicaLogDirsResponse { results, ..Default::default() });
+}
+
+/// ElectLeaders: the one replica of each partition leads it, and is the preferred one.
+pub(super) async fn elect_leaders<I: Io>(call: Call<I>, request: ElectLeadersRequest<'_>) {
+    let image = call.shard.image();
+    if !(election_type::PREFERRED..=election_type::UNCLEAN).contains(&request.election_type) {
+        return call.close(&format_args!("election type {} does not exist", request.election_type));
+    }
+    // Asked for all partitions, those whose leader stays are not listed.
+    let asked = request.topic_partitions.unwrap_or_default();
+    let results = asked.iter().map(|topic| {
+        let partition_result = topic.partitions.iter().map(|&partition_id| {
+            let (code, message) = match self::partition_id(&image, topic.topic, partition_id) {
+                None => {
+                    (ErrorCode::UnknownTopicOrPartition, "No such topic as this, or no such partition in it.")
+                }
+                Some(_) => (ErrorCode::ElectionNotNeeded, "Leader election not needed for topic partition."),
+            };
+            PartitionResult { partition_id, error_code: call.error(code), error_message: Some(message) }
+        });
+        ReplicaElectionResult { topic: topic.topic, partition_result: partition_result.collect() }
+    });
+    let replica_election_results = results.collect();
+    call.answer(&ElectLeadersResponse { replica_election_results, ..Default::default() });
+}
+
+/// DescribeQuorum: one voter, which leads and has everything.
+pub(super) async fn describe_quorum<I: Io>(call: Call<I>, request: DescribeQuorumRequest<'_>) {
+    let asked = |topic: &str, partition: i32| topic == METADATA_TOPIC && partition == 0;
+    let right = request.topics.len() == 1
+        && request.topics[0].partitions.len() == 1
+        && asked(request.topics[0].topic_name, request.topics[0].partitions[0].partition_index);
+    if !right {
+        let topics = request.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|partition| QuorumPartition {
+                partition_index: partition.partition_index,
+                error_code: call.error(ErrorCode::UnknownTopicOrPartition),
+                ..Default::default()
+            });
+            QuorumTopic { topic_name: topic.topic_name, partitions: partitions.collect() }
+        });
+        let topics = topics.collect();
+        return call.answer(&DescribeQuorumResponse { topics, ..Default::default() });
+    }
+    let node_id = call.shard.config().node_id;
+    let now = call.shard.io().wall_clock();
+    let end = call.shard.image().end().get();
+    let voter = ReplicaState {
+        replica_id: node_id,
+        log_end_offset: end,
+        last_fetch_timestamp: now,
+        last_caught_up_timestamp: now,
+        ..Default::default()
+    };
+    let partition = QuorumPartition {
+        leader_id: node_id,
+        high_watermark: end,
+        current_voters: vec![voter],
+        ..Default::default()
+    };
+    let topics = vec![QuorumTopic { topic_name: METADATA_TOPIC, partitions: vec![partition] }];
+    call.answer(&DescribeQuorumResponse { topics, ..Default::default() });
+}
+
+/// UpdateFeatures: the one feature is at its one level; to ask for that is no change, anything else is refused.
+pub(super) async fn update_features<I: Io>(call: Call<I>, request: UpdateFeaturesRequest<'_>) {
+    let refused = request.feature_updates.iter().find_map(|update| refusal(update, call.version));
+    let message = refused.map(|why| {
+        format!("The update failed for all features since the following feature had an error: {why}")
+    });
+    // Before version 2 each feature has a result of its own, and all of them the same when one is refused.
+    let error = if message.is_some() { ErrorCode::InvalidUpdateVersion } else { ErrorCode::None };
+    let top = if call.version >= 2 { error } else { ErrorCode::None };
+    let results = request.feature_updates.iter().map(|update| UpdatableFeatureResult {
+        feature: update.feature,
+        error_code: error,
+        error_message: message.as_deref(),
+    });
+    let response = UpdateFeaturesResponse {
+        error_code: call.error(top),
+        error_message: message.as_deref().filter(|_| top != ErrorCode::None),
+        results: results.collect(),
+        ..Default::default()
+    };
+    call.answer(&response);
+}
+
+/// Why a feature cannot have this level.
+fn refusal(update: &FeatureUpdateKey<'_>, version: i16) -> Option<String> {
+    let FeatureUpdateKey { feature, max_version_level: level, .. } = *update;
+    if feature != "metadata.version" {
+        return Some(format!(
+            "Invalid update version {level} for feature {feature}. The controller does not support the given feature."
+        ));
+    }
+    let lower = level < METADATA_VERSION;
+    let downgrade = match version {
+        0 => update.allow_downgrade,
+        _ => update.upgrade_type != upgrade_type::UPGRADE,
+    };
+    match level {
+        METADATA_VERSION => None,
+        _ if lower && !downgrade => Some(format!(
+            "Invalid update version {level} for feature {feature}. Can't downgrade the version of this feature without \
+             setting the upgrade type to either safe or unsafe downgrade."
+        )),
+        _ => Some(format!(
+            "Invalid update version {level} for feature {feature}. Only {METADATA_VERSION} is supported."
+        )),
+    }
+}
+
+/// ListConfigResources: topics, brokers, and whatever else has settings of its own.
+pub(super) async fn list_config_resources<I: Io>(call: Call<I>, request: ListConfigResourcesRequest) {
+    const SERVED: [ResourceKind; 3] = [ResourceKind::Topic, ResourceKind::Broker, ResourceKind::BrokerLogger];
+    const KNOWN: [ResourceKind; 2] = [ResourceKind::ClientMetrics, ResourceKind::Group];
+    let asked: BTreeSet<i8> = match (call.version, request.resource_types.is_empty()) {
+        (0, _) => [ResourceKind::ClientMetrics.to_wire()].into(),
+        (_, true) => SERVED.iter().chain(&KNOWN).map(|kind| kind.to_wire()).collect(),
+        (_, false) => request.resource_types.iter().copied().collect(),
+    };
+    if asked.iter().any(|kind| ResourceKind::from_wire(*kind).is_none()) {
+        let error_code = call.error(ErrorCode::UnsupportedVersion);
+        return call.answer(&ListConfigResourcesResponse { error_code, ..Default::default() });
+    }
+    let image = call.shard.image();
+    let brokers: Vec<String> = image.brokers().map(|broker| broker.broker.to_string()).collect();
+    let mut config_resources = Vec::new();
+    for resource_type in asked {
+        let mut list =
+            |resource_name| config_resources.push(ListedConfigResource { resource_name, resource_type });
+        match ResourceKind::from_wire(resource_type) {
+            Some(ResourceKind::Topic) => image.topics().for_each(|topic| list(&topic.name)),
+            Some(ResourceKind::Broker | ResourceKind::BrokerLogger) => {
+                brokers.iter().for_each(|broker| list(broker))
+            }
+            // Neither groups nor subscriptions to clients' metrics have settings yet.
+            _ => {}
+        }
+    }
+    call.answer(&ListConfigResourcesResponse { config_resources, ..Default::default() });
+}
