@@ -120,10 +120,12 @@ fn load(file: &Path) -> Result<Config, Failure> {
     Ok(config)
 }
 
-fn run(config: Config, ports_file: Option<PathBuf>, dev: bool) -> ExitCode {
+fn run(mut config: Config, ports_file: Option<PathBuf>, dev: bool) -> ExitCode {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shards = config.shards.unwrap_or(cores);
     let data = config.data_dir.display().to_string();
+    // Clients that ask where the data is have no working directory to go from.
+    config.data_dir = std::path::absolute(&config.data_dir).unwrap_or(config.data_dir);
     let announce: Announce = Box::new(move |at| {
         // Nobody has to read it; the broker serves all the same.
         let _ = announce(at, &data, shards, dev);

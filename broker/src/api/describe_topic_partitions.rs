@@ -17,6 +17,9 @@ use millrace_proto::kafka::messages::describe_topic_partitions::{
 use millrace_proto::kafka::wire::Nullable;
 use std::collections::BTreeSet;
 
+/// READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS, as bits (KIP-430).
+const EVERY_TOPIC_OPERATION: i32 = 0x0df8;
+
 pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeTopicPartitionsRequest<'_>) {
     let image = call.shard.image();
     let names: BTreeSet<&str> = match request.topics.is_empty() {
@@ -44,11 +47,13 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeTopicPartition
         left -= partitions.len();
         let end = begin.max(0).saturating_add(partitions.len() as i32);
         response.topics.push(DescribedTopic {
+            error_code: ErrorCode::None,
             name: Some(name),
             topic_id: topic.id,
             is_internal: is_internal(name),
             partitions,
-            ..Default::default()
+            // There are no ACLs: whoever is connected may do everything that can be done with a topic.
+            topic_authorized_operations: EVERY_TOPIC_OPERATION,
         });
         if (end as usize) < topic.partitions.len() {
             response.next_cursor = Nullable(Some(Cursor { topic_name: name, partition_index: end }));

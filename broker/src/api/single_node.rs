@@ -15,7 +15,8 @@ use millrace_proto::kafka::messages::describe_quorum::{
     DescribeQuorumRequest, DescribeQuorumResponse, QuorumPartition, QuorumTopic, ReplicaState,
 };
 use millrace_proto::kafka::messages::elect_leaders::{
-    ElectLeadersRequest, ElectLeadersResponse, PartitionResult, ReplicaElectionResult, election_type,
+    ElectLeadersRequest, ElectLeadersResponse, PartitionResult, ReplicaElectionResult, TopicPartitions,
+    election_type,
 };
 use millrace_proto::kafka::messages::list_config_resources::{
     ListConfigResourcesRequest, ListConfigResourcesResponse, ListedConfigResource,
@@ -54,8 +55,9 @@ pub(super) async fn elect_leaders<I: Io>(call: Call<I>, request: ElectLeadersReq
     if !(election_type::PREFERRED..=election_type::UNCLEAN).contains(&request.election_type) {
         return call.close(&format_args!("election type {} does not exist", request.election_type));
     }
-    // Asked for all partitions, those whose leader stays are not listed.
-    let asked = request.topic_partitions.unwrap_or_default();
+    // Asked for all of them, only partitions that get another leader are listed: none, of every topic.
+    let every = || image.topics().map(|topic| TopicPartitions { topic: &topic.name, partitions: Vec::new() });
+    let asked = request.topic_partitions.unwrap_or_else(|| every().collect());
     let results = asked.iter().map(|topic| {
         let partition_result = topic.partitions.iter().map(|&partition_id| {
             let (code, message) = match self::partition_id(&image, topic.topic, partition_id) {

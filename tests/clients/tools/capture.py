@@ -1,6 +1,8 @@
 """Captures what real clients send to Apache Kafka, and what it answers, for the codec tests of `proto`.
 
-cd tests/clients && ../../.cache/venv/bin/python -m tools.capture ../../proto/testdata/captured
+cd tests/clients && ../../.cache/venv/bin/python -m tools.capture ../../proto/testdata/captured [FUNCTION...]
+
+With functions of this file named (`use_admin`), only those are run, and what others captured stays.
 """
 
 import sys
@@ -8,7 +10,23 @@ import tempfile
 from pathlib import Path
 
 from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
-from kafka.protocol.admin import DescribeClusterRequest, DescribeConfigsRequest
+from kafka.protocol.admin import (
+    AlterConfigsRequest,
+    AlterReplicaLogDirsRequest,
+    CreatePartitionsRequest,
+    DeleteRecordsRequest,
+    DescribeClusterRequest,
+    DescribeConfigsRequest,
+    DescribeLogDirsRequest,
+    DescribeProducersRequest,
+    DescribeQuorumRequest,
+    DescribeTopicPartitionsRequest,
+    ElectLeadersRequest,
+    IncrementalAlterConfigsRequest,
+    ListConfigResourcesRequest,
+    UpdateFeaturesRequest,
+)
+from kafka.protocol.consumer import OffsetForLeaderEpochRequest
 
 from harness import java, kcat, librdkafka, topics, wire
 from harness.broker import Kafka
@@ -139,13 +157,97 @@ def describe_configs_request(topic: str) -> DescribeConfigsRequest:
     )
 
 
-CLIENTS = {"kcat": use_kcat, "librdkafka": use_librdkafka, "java": use_java, "kafka-python": use_every_version}
+def use_admin(address: str):
+    """The same for requests about topics, settings and the node."""
+    name = "admin-topic"
+    with wire.Connection(address) as connection:
+        connection.ask(wire.create_topic_request(name, 2), 7)
+        topics.wait_for_leaders(address, name, 2)
+        producer_id = connection.new_producer()
+        records = wire.batch(b"one", b"two", producer=(producer_id, 0, 0))
+        connection.ask(wire.produce_request(name, records, topic_id=topics.topic_id(address, name)), 13)
+        for request, versions in admin_requests(name):
+            for version in versions:
+                connection.ask(request, version)
+        for version in range(4):
+            topic = CreatePartitionsRequest.CreatePartitionsTopic
+            wanted = topic(name=name, count=3 + version, assignments=None)
+            connection.ask(
+                CreatePartitionsRequest(topics=[wanted], timeout_ms=9000, validate_only=False), version
+            )
 
 
-def main(directory: Path):
+def admin_requests(name: str):
+    """Each request, and the versions that Apache Kafka 4.3.1 takes."""
+    records = DeleteRecordsRequest.DeleteRecordsTopic
+    yield (
+        DeleteRecordsRequest(
+            topics=[records(name=name, partitions=[records.DeleteRecordsPartition(partition_index=0, offset=1)])],
+            timeout_ms=9000,
+        ),
+        range(3),
+    )
+    epochs = OffsetForLeaderEpochRequest.OffsetForLeaderTopic
+    epoch = epochs.OffsetForLeaderPartition(partition=0, current_leader_epoch=-1, leader_epoch=0)
+    yield OffsetForLeaderEpochRequest(replica_id=-2, topics=[epochs(topic=name, partitions=[epoch])]), range(2, 5)
+    settings = AlterConfigsRequest.AlterConfigsResource
+    setting = settings.AlterableConfig(name="segment.ms", value="7200000")
+    yield (
+        AlterConfigsRequest(
+            resources=[settings(resource_type=2, resource_name=name, configs=[setting])], validate_only=False
+        ),
+        range(3),
+    )
+    settings = IncrementalAlterConfigsRequest.AlterConfigsResource
+    setting = settings.AlterableConfig(name="cleanup.policy", config_operation=2, value="compact")
+    yield (
+        IncrementalAlterConfigsRequest(
+            resources=[settings(resource_type=2, resource_name=name, configs=[setting])], validate_only=False
+        ),
+        range(2),
+    )
+    move = AlterReplicaLogDirsRequest.AlterReplicaLogDir
+    moved = move.AlterReplicaLogDirTopic(name=name, partitions=[0])
+    yield AlterReplicaLogDirsRequest(dirs=[move(path="/nowhere", topics=[moved])]), range(1, 3)
+    topic = DescribeLogDirsRequest.DescribableLogDirTopic(topic=name, partitions=[0, 1])
+    yield DescribeLogDirsRequest(topics=[topic]), range(1, 6)
+    topic = ElectLeadersRequest.TopicPartitions(topic=name, partitions=[0])
+    yield ElectLeadersRequest(election_type=0, topic_partitions=[topic], timeout_ms=9000), range(3)
+    topic = DescribeQuorumRequest.TopicData
+    partition = topic.PartitionData(partition_index=0)
+    yield DescribeQuorumRequest(topics=[topic(topic_name="__cluster_metadata", partitions=[partition])]), range(3)
+    feature = UpdateFeaturesRequest.FeatureUpdateKey(
+        feature="metadata.version", max_version_level=30, allow_downgrade=False, upgrade_type=1
+    )
+    yield UpdateFeaturesRequest(timeout_ms=9000, feature_updates=[feature], validate_only=False), range(3)
+    topic = DescribeProducersRequest.TopicRequest(name=name, partition_indexes=[0, 7])
+    yield DescribeProducersRequest(topics=[topic]), range(1)
+    yield ListConfigResourcesRequest(resource_types=[2, 4]), range(2)
+    described = DescribeTopicPartitionsRequest
+    yield (
+        described(
+            topics=[described.TopicRequest(name=name)],
+            response_partition_limit=1,
+            cursor=described.Cursor(topic_name=name, partition_index=0),
+        ),
+        range(1),
+    )
+
+
+CLIENTS = [
+    ("kcat", use_kcat),
+    ("librdkafka", use_librdkafka),
+    ("java", use_java),
+    ("kafka-python", use_every_version),
+    ("kafka-python", use_admin),
+]
+
+
+def main(directory: Path, functions: list[str]):
     directory.mkdir(parents=True, exist_ok=True)
-    for old in directory.glob("*.bin"):
-        old.unlink()
+    if not functions:
+        for old in directory.glob("*.bin"):
+            old.unlink()
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as scratch:
@@ -154,8 +256,9 @@ def main(directory: Path):
             broker.start()
             proxy = RecordProxy(port, broker.kafka, directory)
             proxy.start()
-            for proxy.client, use in CLIENTS.items():
-                use(address)
+            for proxy.client, use in CLIENTS:
+                if not functions or use.__name__ in functions:
+                    use(address)
             proxy.stop()
         finally:
             broker.close()
@@ -163,4 +266,4 @@ def main(directory: Path):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

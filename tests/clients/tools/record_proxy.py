@@ -13,9 +13,22 @@ API_NAMES = {
     18: "ApiVersions",
     19: "CreateTopics",
     20: "DeleteTopics",
+    21: "DeleteRecords",
     22: "InitProducerId",
+    23: "OffsetForLeaderEpoch",
     32: "DescribeConfigs",
+    33: "AlterConfigs",
+    34: "AlterReplicaLogDirs",
+    35: "DescribeLogDirs",
+    37: "CreatePartitions",
+    43: "ElectLeaders",
+    44: "IncrementalAlterConfigs",
+    55: "DescribeQuorum",
+    57: "UpdateFeatures",
     60: "DescribeCluster",
+    61: "DescribeProducers",
+    74: "ListConfigResources",
+    75: "DescribeTopicPartitions",
 }
 LARGEST_KEPT = 16 * 1024
 
@@ -31,10 +44,12 @@ class RecordProxy:
         self.client = "unnamed"
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
+        self._listening = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self):
         self._thread.start()
+        self._listening.wait()
 
     def stop(self):
         self._loop.call_soon_threadsafe(self._server.close)
@@ -44,6 +59,7 @@ class RecordProxy:
     def _run(self):
         asyncio.set_event_loop(self._loop)
         self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
+        self._listening.set()
         self._loop.run_forever()
         left = asyncio.all_tasks(self._loop)
         for task in left:
