@@ -161,6 +161,7 @@ impl<I: Io> Setup<I> {
         io.spawn(shard.clone().answer_calls(mailbox));
         io.spawn(shard.clone().keep_house());
         io.spawn(shard.clone().keep_time());
+        io.spawn(shard.clone().keep_retention());
         shard
     }
 

@@ -115,6 +115,10 @@ pub struct Metrics {
     pub appended_bytes: Counter,
     /// Records appended.
     pub appended_records: Counter,
+    /// Segments that retention deleted.
+    pub expired_segments: Counter,
+    /// Bytes of those segments.
+    pub expired_bytes: Counter,
     /// Calls taken from other shards.
     pub hops: Counter,
 }
@@ -140,6 +144,8 @@ pub struct Snapshot {
     holdings: Holdings,
     ports: [(&'static str, PortSnapshot); 3],
     appended: [u64; 3],
+    expired_segments: u64,
+    expired_bytes: u64,
     hops: u64,
 }
 
@@ -168,6 +174,8 @@ impl Metrics {
             holdings,
             ports: [("kafka", port(&self.kafka)), ("grpc", port(&self.grpc)), ("http", port(&self.http))],
             appended: [self.appended_batches.get(), self.appended_bytes.get(), self.appended_records.get()],
+            expired_segments: self.expired_segments.get(),
+            expired_bytes: self.expired_bytes.get(),
             hops: self.hops.get(),
         }
     }
@@ -219,6 +227,18 @@ impl Snapshot {
                 self.appended[1],
             ),
             one("millrace_appended_records_total", "counter", "Records appended.", self.appended[2]),
+            one(
+                "millrace_retention_segments_total",
+                "counter",
+                "Segments that retention deleted.",
+                self.expired_segments,
+            ),
+            one(
+                "millrace_retention_bytes_total",
+                "counter",
+                "Bytes of the segments that retention deleted.",
+                self.expired_bytes,
+            ),
             one("millrace_shard_hops_total", "counter", "Calls taken from other shards.", self.hops),
             one(
                 "millrace_received_bytes_total",

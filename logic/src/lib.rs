@@ -6,8 +6,10 @@
 //! - [`partition`]: one partition as its leader sees it.
 //! - [`meta`]: the cluster's metadata, its records, and the controller that decides them.
 //! - [`placement`]: which core of a broker owns a partition.
+//! - [`retention`]: which segments of a log are to go.
 
 pub mod meta;
 pub mod offset;
 pub mod partition;
 pub mod placement;
+pub mod retention;

@@ -15,7 +15,7 @@ pub use data_dir::{CleanStart, DataDir, DataDirError, Identity, LogDirectory, Pa
 pub use disk::{read_file, write_file};
 pub use log::{
     CreateError, Cut, DeleteError, Extent, Log, LogConfig, LogEvent, LogFailure, MaintainError, Mutation,
-    OpenError, ProducerSnapshot, ReadError, Recovery, RecoveryPoint, ReserveError, TimestampedOffset,
-    put_aside,
+    OpenError, ProducerSnapshot, ReadError, Recovery, RecoveryPoint, ReserveError, SegmentSize,
+    TimestampedOffset, put_aside,
 };
 pub use millrace_proto::files::LeaderEpoch;

@@ -21,8 +21,10 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=only.kwargs["reason"]))
 
 
-def new_broker(directory, shards: int, **options) -> Broker:
-    return Kafka(directory) if TARGET == "kafka" else Millrace(directory, shards, **options)
+def new_broker(directory, shards: int, properties: dict[str, str] | None = None, **options) -> Broker:
+    if TARGET == "kafka":
+        return Kafka(directory, properties=properties)
+    return Millrace(directory, shards, properties=properties, **options)
 
 
 _targets = ["kafka"] if TARGET == "kafka" else [f"{n}shard" for n in SHARDS]

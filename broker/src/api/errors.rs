@@ -1,12 +1,13 @@
 //! The one table from our errors to Kafka's codes.
 
-use crate::shard::calls::{FetchFailure, ListOffsetsFailure, ProduceFailure};
+use crate::shard::calls::{DeleteRecordsFailure, FetchFailure, ListOffsetsFailure, ProduceFailure};
 use crate::shard::metadata::MetadataFailure;
 use crate::shard::partition_driver::ListOffsetError;
 use millrace_logic::meta::{
     AlterConfigError, ConfigRefusal, CreatePartitionsError, CreateTopicError, DeleteTopicError,
 };
 use millrace_logic::partition::{FetchError, ListError, ProduceError, SequenceError};
+use millrace_logic::retention::DeleteRecordsError;
 use millrace_proto::batch::BatchError;
 use millrace_proto::kafka::error::ErrorCode;
 use millrace_storage::ReadError;
@@ -90,6 +91,18 @@ impl WireError for ListOffsetsFailure {
                 ErrorCode::OffsetNotAvailable
             }
             Self::Partition(ListOffsetError::Read(error)) => error.code(),
+            Self::UnknownPartition => ErrorCode::NotLeaderOrFollower,
+        }
+    }
+}
+
+impl WireError for DeleteRecordsFailure {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(DeleteRecordsError::Policy) => ErrorCode::PolicyViolation,
+            Self::Refused(DeleteRecordsError::OutOfRange { .. }) => ErrorCode::OffsetOutOfRange,
+            Self::Checkpoint => ErrorCode::KafkaStorageError,
+            Self::Deleted => ErrorCode::UnknownTopicOrPartition,
             Self::UnknownPartition => ErrorCode::NotLeaderOrFollower,
         }
     }

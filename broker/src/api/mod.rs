@@ -7,6 +7,7 @@ mod alter_configs;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
@@ -136,6 +137,7 @@ pub(crate) async fn start<I: Io>(connection: &Rc<Connection<I>>, frame: Frame) -
         ApiKey::DescribeConfigs => handle(call, body, describe_configs::handle).await,
         ApiKey::DescribeCluster => handle(call, body, describe_cluster::handle).await,
         ApiKey::CreatePartitions => handle(call, body, create_partitions::handle).await,
+        ApiKey::DeleteRecords => handle(call, body, delete_records::handle).await,
         ApiKey::AlterConfigs => handle(call, body, alter_configs::replace).await,
         ApiKey::IncrementalAlterConfigs => handle(call, body, alter_configs::change).await,
         ApiKey::OffsetForLeaderEpoch => handle(call, body, offset_for_leader_epoch::handle).await,

@@ -205,10 +205,6 @@ pub(super) static NOT_YET: &[NotYet] = &[
         ],
     },
     NotYet {
-        about: "Retention is not there yet.",
-        settings: &[("log.retention.check.interval.ms", Long, "300000")],
-    },
-    NotYet {
         about: "Not there yet.",
         settings: &[
             ("alter.config.policy.class.name", String, ""),

@@ -22,6 +22,7 @@ use registry::Lands;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use topic::TopicSettings;
 
 /// The features that are finalized, and their levels, as `ApiVersions` tells them. Kafka 4.3's tools understand these.
@@ -78,6 +79,8 @@ pub struct Config {
     pub default_replication_factor: i16,
     /// What topics without a setting of their own go by.
     pub topics: TopicSettings,
+    /// `log.retention.check.interval.ms`: how often partitions are looked at for what they need not keep.
+    pub retention_check: Duration,
     /// Bounds on what clients can make the broker hold.
     pub limits: Limits,
     /// `shards`; `None` is one per core. Whoever starts the machine decides.
@@ -103,6 +106,7 @@ impl Default for Config {
             num_partitions: 1,
             default_replication_factor: 1,
             topics: TopicSettings::default(),
+            retention_check: Duration::from_secs(300),
             limits: Limits::default(),
             shards: None,
             given: BTreeMap::new(),

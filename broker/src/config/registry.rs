@@ -203,6 +203,8 @@ static OWN: &[Setting] = &[
         |d, v| { d.config.limits.partitions_per_response = number(v, 1..=I32)?; Ok(()) }, |c| Some(c.limits.partitions_per_response.to_string())),
     field!(true "producer.id.expiration.ms" Int "An idempotent producer that is not heard of for so long is forgotten.",
         |d, v| { d.config.topics.producer_expiration = millis(v, 1..=I32)?; Ok(()) }, |c| Some(c.topics.producer_expiration.as_millis().to_string())),
+    field!(true "log.retention.check.interval.ms" Long "How often partitions are looked at for what they need not keep.",
+        |d, v| { d.config.retention_check = millis(v, 1..=YEAR)?; Ok(()) }, |c| Some(c.retention_check.as_millis().to_string())),
     topics!("log.retention.hours" Int "`log.retention.ms` in hours.", "retention.ms", HOUR, Some("168")),
     topics!("log.retention.minutes" Int "`log.retention.ms` in minutes.", "retention.ms", MINUTE, None),
     topics!("log.retention.ms" Long "The time that a partition keeps; -1 for all. Over `log.retention.minutes`, over `log.retention.hours`.", "retention.ms", 1, None),

@@ -5,6 +5,7 @@
 
 use millrace_logic::meta::{ConfigResource, Image, ResourceKind};
 use millrace_logic::partition;
+use millrace_logic::retention::Retention;
 use millrace_proto::kafka::messages::describe_configs::config_source;
 use millrace_storage::LogConfig;
 use std::collections::BTreeMap;
@@ -58,6 +59,9 @@ pub struct Setting {
 /// A setting of brokers that bears on partitions and that topics cannot have.
 pub const PRODUCER_EXPIRATION: &str = "producer.id.expiration.ms";
 
+/// A wait of more milliseconds than this, a hundred years, is none.
+const LONGEST_TIMER_MS: i64 = 100 * 365 * 24 * 3600 * 1000;
+
 const MS: i64 = i64::MAX;
 const INT: i64 = i32::MAX as i64;
 const LONG: &str = "9223372036854775807";
@@ -90,8 +94,8 @@ pub static SETTINGS: &[Setting] = settings! {
     default_only "compression.zstd.level" <- "compression.zstd.level" = "3", Int(-131_072, 22), "The level when the broker compresses with zstd.";
     default_only "delete.retention.ms" <- "log.cleaner.delete.retention.ms" = "86400000", Long(0, MS), "How long tombstones stay in compacted topics.";
     honoured "file.delete.delay.ms" <- "log.segment.delete.delay.ms" = "60000", Long(0, MS), "How long deleted files stay on disk.";
-    default_only "flush.messages" <- "log.flush.interval.messages" = LONG, Long(1, MS), "Sync after this many records.";
-    default_only "flush.ms" = LONG, Long(0, MS), "Sync after this time.";
+    honoured "flush.messages" <- "log.flush.interval.messages" = LONG, Long(1, MS), "Sync after this many records, where write.caching left syncing to it.";
+    honoured "flush.ms" = LONG, Long(0, MS), "Sync after this time, where write.caching left syncing to it.";
     default_only "follower.replication.throttled.replicas" = "", Text, "Replicas whose following is throttled.";
     honoured "index.interval.bytes" <- "log.index.interval.bytes" = "4096", Int(0, INT), "How many bytes of batches one index entry stands for.";
     default_only "leader.replication.throttled.replicas" = "", Text, "Replicas whose leading is throttled.";
@@ -105,12 +109,12 @@ pub static SETTINGS: &[Setting] = settings! {
     default_only "min.cleanable.dirty.ratio" <- "log.cleaner.min.cleanable.ratio" = "0.5", Fraction(0.0, 1.0), "How much of a log must be uncompacted before it is compacted.";
     default_only "min.compaction.lag.ms" <- "log.cleaner.min.compaction.lag.ms" = "0", Long(0, MS), "The least that a record stays uncompacted.";
     honoured "min.insync.replicas" <- "min.insync.replicas" = "1", Int(1, INT), "In-sync replicas that acks=all needs; never more than the topic has replicas.";
-    default_only "preallocate" <- "log.preallocate" = "false", Boolean, "Whether segments are allocated whole.";
+    honoured "preallocate" <- "log.preallocate" = "false", Boolean, "Whether segments are allocated whole.";
     default_only "remote.log.copy.disable" = "false", Boolean, "Whether a tiered topic stops copying.";
     default_only "remote.log.delete.on.disable" = "false", Boolean, "Whether tiered data goes when tiering is turned off.";
     default_only "remote.storage.enable" = "false", Boolean, "Whether the topic is tiered.";
-    default_only "retention.bytes" <- "log.retention.bytes" = "-1", Long(-1, MS), "Bytes that a partition keeps; -1 for all.";
-    default_only "retention.ms" = "604800000", Long(-1, MS), "Time that a partition keeps; -1 for all.";
+    honoured "retention.bytes" <- "log.retention.bytes" = "-1", Long(-1, MS), "Bytes that a partition keeps; -1 for all.";
+    honoured "retention.ms" = "604800000", Long(-1, MS), "Time that a partition keeps; -1 for all.";
     honoured "segment.bytes" <- "log.segment.bytes" = "1073741824", Int(1_048_576, INT), "The largest segment.";
     honoured "segment.index.bytes" <- "log.index.size.max.bytes" = "10485760", Int(4, INT), "The largest index of a segment.";
     honoured "segment.jitter.ms" = "0", Long(0, MS), "Up to this much is taken off segment.ms.";
@@ -323,6 +327,11 @@ impl<'a> Effective<'a> {
             segment_index_bytes: self.number("segment.index.bytes") as u32,
             index_interval_bytes: self.number("index.interval.bytes") as u32,
             write_caching: self.get("write.caching") == "true",
+            flush_messages: self.number("flush.messages"),
+            flush_after: Some(self.number("flush.ms"))
+                .filter(|ms| *ms <= LONGEST_TIMER_MS)
+                .map(|ms| Duration::from_millis(ms as u64)),
+            preallocate: self.get("preallocate") == "true",
             file_delete_delay: Duration::from_millis(self.number("file.delete.delay.ms") as u64),
             ..LogConfig::default()
         }
@@ -342,6 +351,16 @@ impl<'a> Effective<'a> {
             log_append_time: self.get("message.timestamp.type") == "LogAppendTime",
             producer_expiration: self.producer_expiration(),
             ..partition::Settings::default()
+        }
+    }
+
+    /// What the partition keeps.
+    pub fn retention(&self) -> Retention {
+        let kept = |name| Some(self.number(name)).filter(|limit| *limit >= 0);
+        Retention {
+            deletes: self.get("cleanup.policy").split(',').any(|word| word.trim() == "delete"),
+            bytes: kept("retention.bytes").map(|bytes| bytes as u64),
+            ms: kept("retention.ms"),
         }
     }
 

@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 impl<I: Io> Shard<I> {
     /// Whether a partition is not here because its topic exists no more.
-    fn is_deleted(&self, id: &PartitionId) -> bool {
+    pub(super) fn is_deleted(&self, id: &PartitionId) -> bool {
         self.0.image.borrow().topic_by_id(id.topic).is_none()
     }
 

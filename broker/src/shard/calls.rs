@@ -12,6 +12,7 @@ use millrace_io::Io;
 use millrace_logic::partition::{
     Acks, Bounds, EpochEnd, FetchError, Isolation, LeaderEpoch, OffsetSpec, ProduceError, ProducerEntry,
 };
+use millrace_logic::retention::DeleteRecordsError;
 use millrace_proto::batch::Checked;
 use millrace_storage::{Extent, PartitionOffsets, ReadError};
 use std::net::SocketAddr;
@@ -56,14 +57,16 @@ pub enum ShardCall<I: Io> {
     Producers(PartsCall<PartitionId, Result<Vec<ProducerEntry>, FetchFailure>>),
     /// Tell how many bytes the segments of partitions are.
     Sizes(PartsCall<PartitionId, Result<u64, FetchFailure>>),
+    /// Move the starts of logs: each partition with the offset below which its records go.
+    DeleteRecords(PartsCall<(PartitionId, i64), Result<i64, DeleteRecordsFailure>>),
     /// Change the metadata. Shard 0 only.
     Metadata(MetadataCall),
     /// Prepare for metadata that will be published when every shard is ready: create the logs of new partitions.
     Prepare(Arc<Published>, oneshot::Sender<()>),
     /// This is the metadata now: drop the logs of partitions that are gone.
     Publish(Arc<Published>, oneshot::Sender<()>),
-    /// Put these offsets into the checkpoints. Shard 0 only.
-    Checkpoint(Vec<PartitionOffsets>),
+    /// Put these offsets into the checkpoints, and tell whether they are durable there. Shard 0 only.
+    Checkpoint(Vec<PartitionOffsets>, Option<oneshot::Sender<bool>>),
     /// Your numbers, please.
     Metrics(oneshot::Sender<Snapshot>),
 }
@@ -183,6 +186,23 @@ pub struct EpochEndPart {
     pub epoch: LeaderEpoch,
     /// The leader epoch that the client knows.
     pub current: Option<LeaderEpoch>,
+}
+
+/// Why records were not deleted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteRecordsFailure {
+    /// The partition says so.
+    #[error(transparent)]
+    Refused(#[from] DeleteRecordsError),
+    /// The new start could not be made durable: it holds until the next crash.
+    #[error("the new start of the log could not be written to the checkpoint")]
+    Checkpoint,
+    /// The topic was deleted.
+    #[error("the topic was deleted")]
+    Deleted,
+    /// The shard does not have the partition.
+    #[error("this broker does not hold the partition")]
+    UnknownPartition,
 }
 
 /// Partitions to wait for.

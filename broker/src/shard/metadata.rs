@@ -299,13 +299,14 @@ impl<I: Io> MetadataDriver<I> {
         Ok(reply)
     }
 
-    /// Puts offsets into the checkpoints.
-    pub async fn checkpoint(&self, offsets: Vec<PartitionOffsets>) {
-        if let Some(data_dir) = &*self.data_dir.lock().await
-            && let Err(error) = data_dir.checkpoint(offsets).await
-        {
+    /// Puts offsets into the checkpoints; whether they are durable there.
+    pub async fn checkpoint(&self, offsets: Vec<PartitionOffsets>) -> bool {
+        let Some(data_dir) = &*self.data_dir.lock().await else { return false };
+        let written = data_dir.checkpoint(offsets).await;
+        if let Err(error) = &written {
             tracing::error!(%error, "checkpoints not written: a restart after a crash will scan more");
         }
+        written.is_ok()
     }
 
     /// Makes the checkpoints say that new partitions begin at 0. What they still say of a former topic of that name would
@@ -493,7 +494,7 @@ impl<I: Io> Shard<I> {
         let state = &self.0;
         let dir = state.config.data_dir.join(format!("{}-{}", topic.name, id.partition));
         let effective = state.config.effective(&published.image, &topic.name);
-        let (log, settings) = (effective.log(), effective.partition());
+        let (log, settings, retention) = (effective.log(), effective.partition(), effective.retention());
         let recovery = published.recovery.get(&(topic.name.to_string(), id.partition)).copied();
         let place = || Place {
             id,
@@ -504,6 +505,7 @@ impl<I: Io> Shard<I> {
             leader_epoch: LeaderEpoch::new(leader_epoch),
             log: log.clone(),
             settings,
+            retention,
         };
         match PartitionDriver::start(state.io.clone(), state.house.clone(), place()).await {
             // A topic of this name was deleted and made again, and its directory could not be renamed in between: keep what is not ours.
@@ -524,6 +526,7 @@ impl<I: Io> Shard<I> {
     pub(crate) async fn publish(&self, published: &Published) {
         *self.0.image.borrow_mut() = published.image.clone();
         self.0.rules.borrow_mut().clear();
+        self.reconfigure(&published.changes.configs);
         for topic in &published.changes.deleted {
             for partition in 0..topic.partitions.len() as i32 {
                 let id = PartitionId { topic: topic.id, partition };

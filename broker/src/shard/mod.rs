@@ -12,6 +12,7 @@ mod metadata_log;
 mod metadata_start;
 pub mod partition_driver;
 mod producer_files;
+mod retention;
 pub mod router;
 pub mod tickets;
 mod timers;
@@ -264,6 +265,7 @@ impl<I: Io> Shard<I> {
             ShardCall::ListOffsets(call) => io.spawn(async move { shard.list_offsets_here(call).await }),
             ShardCall::EpochEnds(call) => self.epoch_ends_here(call),
             ShardCall::Producers(call) => self.producers_here(call),
+            ShardCall::DeleteRecords(call) => io.spawn(async move { shard.delete_records_here(call).await }),
             ShardCall::Sizes(call) => io.spawn(async move { shard.sizes_here(call).await }),
             ShardCall::Metadata(call) => io.spawn(async move {
                 let driver = shard.metadata_driver().expect("only shard 0 is asked");
@@ -277,9 +279,12 @@ impl<I: Io> Shard<I> {
                 shard.publish(&published).await;
                 let _ = done.send(());
             }),
-            ShardCall::Checkpoint(offsets) => io.spawn(async move {
+            ShardCall::Checkpoint(offsets, done) => io.spawn(async move {
                 let driver = shard.metadata_driver().expect("only shard 0 is asked");
-                driver.checkpoint(offsets).await;
+                let durable = driver.checkpoint(offsets).await;
+                if let Some(done) = done {
+                    let _ = done.send(durable);
+                }
             }),
             ShardCall::Metrics(reply) => {
                 let _ = reply.send(self.snapshot());
@@ -378,7 +383,7 @@ impl<I: Io> Shard<I> {
         let offsets: Vec<_> =
             moved.iter().filter_map(|id| self.partition(id)).map(|driver| driver.offsets()).collect();
         if !offsets.is_empty() {
-            self.call(0, ShardCall::Checkpoint(offsets)).await;
+            self.call(0, ShardCall::Checkpoint(offsets, None)).await;
         }
     }
 

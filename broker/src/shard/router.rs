@@ -4,8 +4,8 @@
 use crate::metrics::Snapshot;
 use crate::net::admission::Permit;
 use crate::shard::calls::{
-    EpochEndPart, FetchCall, FetchFailure, FetchPart, Fetched, ListOffsetsCall, ListOffsetsFailure,
-    ListOffsetsPart, PartsCall, ProduceCall, ProduceFailure, ProducePart, WatchCall,
+    DeleteRecordsFailure, EpochEndPart, FetchCall, FetchFailure, FetchPart, Fetched, ListOffsetsCall,
+    ListOffsetsFailure, ListOffsetsPart, PartsCall, ProduceCall, ProduceFailure, ProducePart, WatchCall,
 };
 use crate::shard::metadata::{MetadataCall, MetadataFailure};
 use crate::shard::partition_driver::{ListedOffset, PartitionId};
@@ -200,6 +200,16 @@ impl<I: Io> Shard<I> {
         let call = |parts, reply| ShardCall::Producers(PartsCall { parts, reply });
         let pending = self.ask(parts, |id: &PartitionId| *id, call).await;
         pending.all(|| Err(FetchFailure::UnknownPartition)).await
+    }
+
+    /// Moves the starts of logs, each to an offset or, with -1, to its high watermark. Where they start now, durably.
+    pub async fn delete_records(
+        &self,
+        parts: Vec<(PartitionId, i64)>,
+    ) -> Vec<Result<i64, DeleteRecordsFailure>> {
+        let call = |parts, reply| ShardCall::DeleteRecords(PartsCall { parts, reply });
+        let pending = self.ask(parts, |part: &(PartitionId, i64)| part.0, call).await;
+        pending.all(|| Err(DeleteRecordsFailure::UnknownPartition)).await
     }
 
     /// Bytes of the segments of partitions.

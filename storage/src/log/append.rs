@@ -97,7 +97,9 @@ impl<F: Clone> State<F> {
     }
 
     fn wants_sync(&self) -> bool {
-        let wanted = !self.config.write_caching || self.durable < self.sync_wanted;
+        let wanted = !self.config.write_caching
+            || self.durable < self.sync_wanted
+            || self.written - self.durable >= self.config.flush_messages;
         self.failure.is_none() && self.durable < self.written && wanted
     }
 
@@ -182,6 +184,24 @@ impl<I: Io> Inner<I> {
                 self.tell(LogEvent::Durable { end });
             }
             self.start_sync();
+            self.start_flush_timer();
+        }
+    }
+
+    /// Sees to it that what was written is synced after `flush.ms`, where nothing else does it sooner.
+    fn start_flush_timer(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        let wanted = state.config.flush_after.filter(|_| state.config.write_caching && !state.syncing);
+        if let Some(after) = wanted
+            && !std::mem::replace(&mut state.flush_timer, true)
+        {
+            let log = self.clone();
+            self.io.spawn(async move {
+                log.io.sleep(after).await;
+                log.state.borrow_mut().flush_timer = false;
+                // What goes wrong takes the log offline, and is told then.
+                let _ = log.flush().await;
+            });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::names;
 use super::state::{Inner, dir_name};
-use super::types::{DeleteError, LogFailure, MaintainError};
+use super::types::{DeleteError, LogConfig, LogFailure, MaintainError};
 use crate::disk;
 use millrace_io::Io;
 use std::path::{Path, PathBuf};
@@ -23,9 +23,10 @@ impl<I: Io> Inner<I> {
         let dir = self.dir.borrow().clone();
         for base in &doomed {
             self.rename_segment(*base).await?;
+            // One by one: after a power cut no segment may be gone while an older one is there.
+            let synced = self.io.sync_dir(&dir).await;
+            synced.map_err(|e| MaintainError::Io { file: dir.clone(), reason: e.to_string() })?;
         }
-        let synced = self.io.sync_dir(&dir).await;
-        synced.map_err(|e| MaintainError::Io { file: dir.clone(), reason: e.to_string() })?;
         let delay = {
             let mut state = self.state.borrow_mut();
             state.segments.retain(|s| !doomed.contains(&s.base));
@@ -36,6 +37,19 @@ impl<I: Io> Inner<I> {
         let files = doomed.iter().flat_map(|base| SUFFIXES.map(|s| deleted(dir.join(names::file(*base, s)))));
         self.remove_later(files.collect(), delay);
         Ok(doomed.len())
+    }
+
+    pub(super) fn update_config(self: &Rc<Self>, config: LogConfig) {
+        let uncached = {
+            let mut state = self.state.borrow_mut();
+            let before = std::mem::replace(&mut state.config, config);
+            before.write_caching && !state.config.write_caching
+        };
+        if uncached {
+            let log = self.clone();
+            // What goes wrong takes the log offline, and is told then.
+            self.io.spawn(async move { drop(log.flush().await) });
+        }
     }
 
     /// Segments whose successor begins at or below both `offset` and the log's start. Never the active one, nor one

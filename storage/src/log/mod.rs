@@ -121,6 +121,23 @@ impl<I: Io> Log<I> {
         self.0.state.borrow().recovery_point()
     }
 
+    /// Every segment, oldest first.
+    pub async fn segments(&self) -> Result<Vec<SegmentSize>, ReadError> {
+        self.0.segments().await
+    }
+
+    /// The largest timestamp in the segment with this base, in milliseconds; `None` if no record has one.
+    pub async fn largest_timestamp(&self, base: i64) -> Result<Option<i64>, ReadError> {
+        Ok(self.0.largest_timestamp(base).await?.map(|entry| entry.timestamp))
+    }
+
+    /// Begins a new segment at the end of the log, unless the active one is empty: so that retention may take all of it.
+    /// # Errors
+    /// As [`reserve`](Self::reserve).
+    pub async fn roll(&self) -> Result<(), ReserveError> {
+        self.0.roll_now().await
+    }
+
     /// Bytes in all segments.
     pub async fn size(&self) -> Result<u64, ReadError> {
         self.0.size().await
@@ -217,14 +234,16 @@ impl<I: Io> Log<I> {
     }
 
     /// Deletes segments that lie wholly below `offset` and [`log_start`](Self::log_start): they are renamed to
-    /// `….deleted` at once and removed after `file.delete.delay.ms`. Returns how many went. Persist the log start first.
+    /// `….deleted` at once and removed after `file.delete.delay.ms`. Returns how many went. Oldest first, each durably, so that a
+    /// crash leaves a log without holes. If the log starts within a segment, persist that first: segments say only where they begin.
     pub async fn delete_segments_below(&self, offset: i64) -> Result<usize, MaintainError> {
         self.0.delete_segments_below(offset).await
     }
 
-    /// Changes the configuration; sizes and times hold from the next roll decision on.
+    /// Changes the configuration; sizes and times hold from the next roll decision on. Where `write.caching` ends, what was written is
+    /// synced.
     pub fn update_config(&self, config: LogConfig) {
-        self.0.state.borrow_mut().config = config;
+        self.0.update_config(config);
     }
 
     /// Writes the producer state as of `offset`: Kafka's `.snapshot` and our companion. Durable when this returns;

@@ -112,6 +112,15 @@ impl<I: Io> Inner<I> {
         Ok(())
     }
 
+    /// Rolls, unless the active segment is empty.
+    pub(super) async fn roll_now(self: &Rc<Self>) -> Result<(), ReserveError> {
+        let _turn = self.turn().await;
+        self.online()?;
+        self.make_ready().await?;
+        let empty = self.state.borrow().active.appended == 0;
+        if empty { Ok(()) } else { self.roll(0).await }
+    }
+
     /// Opens the active segment's files and learns what only its content says.
     async fn make_ready(self: &Rc<Self>) -> Result<(), ReserveError> {
         let unsettled = self.state.borrow().unsettled;
@@ -228,7 +237,9 @@ impl<I: Io> Inner<I> {
         let dir = self.dir.borrow().clone();
         let (space, jitter, entries) = {
             let state = self.state.borrow();
-            let space = (state.active.reserved + bytes).max(FIRST_CHUNK);
+            let whole =
+                if state.config.preallocate { u64::from(state.config.segment_bytes) } else { FIRST_CHUNK };
+            let space = (state.active.reserved + bytes).max(whole);
             (space, jitter(&self.io, state.config.segment_jitter_ms), state.index_entries(space))
         };
         let mut segment = create_files(&self.io, &dir, base).await?;

@@ -7,7 +7,7 @@ use super::epochs::Epochs;
 use super::quarantine::Quarantine;
 use super::segment::{self, Active, Segment};
 use super::signal::Signal;
-use super::types::{LogConfig, LogEvent, LogFailure, ReadError};
+use super::types::{LogConfig, LogEvent, LogFailure, ReadError, SegmentSize};
 use super::{append::Gather, names};
 use millrace_io::{Io, Open};
 use std::cell::RefCell;
@@ -58,6 +58,8 @@ pub(super) struct State<F> {
     pub(super) unsettled: Option<i64>,
     /// Someone wants everything below to be durable, whatever `write.caching` says.
     pub(super) sync_wanted: i64,
+    /// A task waits to sync what `flush.ms` does not leave to the page cache.
+    pub(super) flush_timer: bool,
     pub(super) writing: bool,
     pub(super) syncing: bool,
     /// One task at a time rolls, allocates, closes or deletes.
@@ -86,6 +88,7 @@ impl<F: Clone> State<F> {
             quarantine: Quarantine::default(),
             unsettled: None,
             sync_wanted: 0,
+            flush_timer: false,
             writing: false,
             syncing: false,
             busy: false,
@@ -272,21 +275,28 @@ impl<I: Io> Inner<I> {
         Ok(Some((file, stored)))
     }
 
+    /// Every segment, oldest first, with its size. Files whose length is not known yet are opened for it, once.
+    pub(super) async fn segments(&self) -> Result<Vec<SegmentSize>, ReadError> {
+        let mut segments = self.sizes();
+        for (base, size) in segments.iter_mut().filter(|(_, size)| size.is_none()) {
+            let opened = self.open_segment(*base).await;
+            *size = Some(opened.map_err(|e| self.read_error(*base, names::LOG, e))?.size);
+        }
+        let end = self.state.borrow().written;
+        let ends = segments.iter().skip(1).map(|(base, _)| *base).chain([end]);
+        let sized = segments.iter().zip(ends);
+        Ok(sized
+            .map(|((base, size), end)| SegmentSize { base: *base, end, bytes: size.unwrap_or(0) })
+            .collect())
+    }
+
+    fn sizes(&self) -> Vec<(i64, Option<u64>)> {
+        self.state.borrow().segments.iter().map(|segment| (segment.base, segment.size)).collect()
+    }
+
     /// Bytes in all segments.
     pub(super) async fn size(&self) -> Result<u64, ReadError> {
-        let bases: Vec<i64> = self.state.borrow().segments.iter().map(|s| s.base).collect();
-        let mut total = 0;
-        for base in bases {
-            let known = self.state.borrow_mut().segment_mut(base).map(|s| s.size);
-            total += match known {
-                Some(Some(size)) => size,
-                Some(None) => {
-                    self.open_segment(base).await.map_err(|e| self.read_error(base, names::LOG, e))?.size
-                }
-                None => 0,
-            };
-        }
-        Ok(total)
+        Ok(self.segments().await?.iter().map(|segment| segment.bytes).sum())
     }
 }
 

@@ -55,7 +55,7 @@ impl<I: Io> Inner<I> {
     }
 
     /// The largest timestamp in a segment, by its time index.
-    async fn largest_timestamp(&self, base: i64) -> Result<Option<TimeIndexEntry>, ReadError> {
+    pub(super) async fn largest_timestamp(&self, base: i64) -> Result<Option<TimeIndexEntry>, ReadError> {
         {
             let state = self.state.borrow();
             if state.last().base == base && state.active.max_timestamp.is_some() {

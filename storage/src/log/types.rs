@@ -21,8 +21,14 @@ pub struct LogConfig {
     pub segment_index_bytes: u32,
     /// `index.interval.bytes`: about one index entry for this many bytes.
     pub index_interval_bytes: u32,
-    /// `write.caching`: do not sync after writes (only at roll and close). Durable then lags behind.
+    /// `write.caching`: do not sync after writes (only at roll, at close, and as the next two say). Durable then lags behind.
     pub write_caching: bool,
+    /// `flush.messages`: with `write.caching`, sync when this many offsets are not durable yet.
+    pub flush_messages: i64,
+    /// `flush.ms`: with `write.caching`, sync what is not durable after this time; `None` leaves it to roll and close.
+    pub flush_after: Option<Duration>,
+    /// `preallocate`: give a new segment all of its space at once.
+    pub preallocate: bool,
     /// `file.delete.delay.ms`: how long deleted files stay on disk under another name.
     pub file_delete_delay: Duration,
     /// Deliberate faults, for tests that prove that tests would notice.
@@ -39,6 +45,9 @@ impl Default for LogConfig {
             segment_index_bytes: 10 << 20,
             index_interval_bytes: 4096,
             write_caching: false,
+            flush_messages: i64::MAX,
+            flush_after: None,
+            preallocate: false,
             file_delete_delay: Duration::from_secs(60),
             mutation: Mutation::None,
         }
@@ -112,6 +121,17 @@ pub struct Extent<F> {
     pub base_offset: i64,
     /// One past the last batch's last offset.
     pub end_offset: i64,
+}
+
+/// One segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentSize {
+    /// Its first offset; its name.
+    pub base: i64,
+    /// One past its last offset: where the next one begins, or the log ends.
+    pub end: i64,
+    /// Its bytes.
+    pub bytes: u64,
 }
 
 /// A record found by timestamp.

@@ -95,6 +95,9 @@ fn random_config(rng: &mut Rng, mutation: Mutation) -> LogConfig {
         segment_index_bytes: if rng.chance(0.2) { 80 } else { 10 << 20 },
         index_interval_bytes: rng.within(100..=4096) as u32,
         write_caching: rng.chance(0.1),
+        flush_messages: if rng.chance(0.3) { rng.within(1..=20) as i64 } else { i64::MAX },
+        flush_after: rng.chance(0.3).then(|| Duration::from_millis(rng.within(1..=50))),
+        preallocate: rng.chance(0.2),
         file_delete_delay: Duration::from_millis(20),
         mutation,
     }

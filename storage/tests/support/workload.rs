@@ -249,5 +249,26 @@ pub async fn maintain(cx: Context, mut rng: Rng, rolled: Rc<RefCell<Vec<i64>>>) 
                 let _ = cx.log.delete_segments_below(start).await;
             }
         }
+        if rng.chance(0.05) {
+            retire(&cx, &mut rng).await;
+        }
+    }
+}
+
+/// Whole segments go, as by retention: their names say where the log begins then, whatever the checkpoint knows.
+async fn retire(cx: &Context, rng: &mut Rng) {
+    if rng.chance(0.3) && cx.log.roll().await.is_err() {
+        return;
+    }
+    let Ok(segments) = cx.log.segments().await else { return };
+    let durable = cx.log.durable();
+    let whole: Vec<i64> =
+        segments.iter().map(|segment| segment.base).filter(|base| *base <= durable).collect();
+    let start = whole[rng.index(whole.len())];
+    cx.log.set_log_start(start);
+    cx.model.borrow_mut().log_start = cx.log.log_start();
+    let _ = cx.log.delete_segments_below(start).await;
+    if rng.chance(0.5) {
+        let _ = cx.dir.checkpoint(vec![cx.offsets()]).await;
     }
 }

@@ -51,19 +51,39 @@ class Broker:
 
 
 class Millrace(Broker):
-    """`millrace dev` on ports that it picks itself the first time."""
+    """`millrace dev` on ports that it picks itself the first time; `millrace serve` where settings are given."""
 
     name = "millrace"
 
-    def __init__(self, directory: Path, shards: int = 1, extra: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        directory: Path,
+        shards: int = 1,
+        extra: tuple[str, ...] = (),
+        properties: dict[str, str] | None = None,
+    ):
         super().__init__(directory)
         self.shards = shards
+        self.properties = properties
         self.extra = extra
         self.grpc: str | None = None
         self.http: str | None = None
 
     def argv(self) -> list[str]:
         any_port = "127.0.0.1:0"
+        ports = ["--ports-file", str(self.directory / "ports.json")]
+        if self.properties is not None:
+            file = self.directory / "server.properties"
+            settings = {
+                "listeners": f"PLAINTEXT://{self.kafka or any_port}",
+                "grpc.listeners": self.grpc or any_port,
+                "http.listeners": self.http or any_port,
+                "log.dirs": self.data,
+                "shards": self.shards,
+                **self.properties,
+            }
+            file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+            return [str(millrace_binary()), "serve", "--config", str(file), *ports, *self.extra]
         return [
             str(millrace_binary()),
             "dev",
@@ -77,8 +97,7 @@ class Millrace(Broker):
             str(self.data),
             "--shards",
             str(self.shards),
-            "--ports-file",
-            str(self.directory / "ports.json"),
+            *ports,
             *self.extra,
         ]
 
@@ -96,9 +115,12 @@ class Kafka(Broker):
 
     name = "kafka"
 
-    def __init__(self, directory: Path, advertised: str | None = None):
+    def __init__(
+        self, directory: Path, advertised: str | None = None, properties: dict[str, str] | None = None
+    ):
         super().__init__(directory)
         self.advertised = advertised
+        self.properties = properties or {}
         self.controller_port: int | None = None
 
     def start(self, timeout: float = 90) -> "Kafka":
@@ -122,6 +144,7 @@ class Kafka(Broker):
                 controller=f"127.0.0.1:{self.controller_port}",
                 data=self.data,
             )
+            + "".join(f"{name}={value}\n" for name, value in self.properties.items())
         )
         uuid = java.run("kafka.tools.StorageTool", "random-uuid").stdout.strip()
         done = java.run("kafka.tools.StorageTool", "format", "-t", uuid, "-c", str(self._properties()))
