@@ -33,6 +33,8 @@ pub struct Limits {
     pub stalled_writer: Duration,
     /// `fetch.max.bytes`: the most that one fetch response carries, whatever the client asks.
     pub fetch_max_bytes: usize,
+    /// `max.incremental.fetch.session.cache.slots`: fetch sessions, over all shards.
+    pub fetch_sessions: usize,
     /// `max.request.partition.size.limit`: the most partitions that one DescribeTopicPartitions response holds.
     pub partitions_per_response: usize,
     /// The most a compressed batch may grow to when it is checked, in bytes.
@@ -55,6 +57,7 @@ impl Default for Limits {
             patience: Patience { frame: Duration::from_secs(30), idle: Duration::from_secs(600) },
             stalled_writer: Duration::from_secs(30),
             fetch_max_bytes: 55 << 20,
+            fetch_sessions: 1000,
             partitions_per_response: 2000,
             // Records of a batch compress 10:1 to 100:1; a megabyte batch that claims more than this is a bomb.
             decompressed_batch_bytes: 128 << 20,

@@ -134,6 +134,12 @@ pub struct Holdings {
     pub offline: Vec<String>,
     /// Bytes of requests in flight.
     pub in_flight_bytes: usize,
+    /// Fetch sessions.
+    pub fetch_sessions: usize,
+    /// Partitions that they remember.
+    pub fetch_session_partitions: usize,
+    /// How many of them had to make room so far.
+    pub fetch_sessions_evicted: u64,
     /// What its machine has done.
     pub io: Counters,
 }
@@ -195,7 +201,7 @@ impl Snapshot {
     }
 
     fn families(&self) -> Vec<Family<'_>> {
-        let Holdings { shard, partitions, offline, in_flight_bytes, io } = &self.holdings;
+        let Holdings { shard, partitions, offline, in_flight_bytes, io, .. } = &self.holdings;
         let shard = format!("shard=\"{shard}\"");
         let one =
             |name, kind, help, value| Family { name, kind, help, samples: vec![("", shard.clone(), value)] };
@@ -219,6 +225,24 @@ impl Snapshot {
                 offline.len() as u64,
             ),
             one("millrace_in_flight_bytes", "gauge", "Request bytes held.", *in_flight_bytes as u64),
+            one(
+                "millrace_fetch_sessions",
+                "gauge",
+                "Incremental fetch sessions.",
+                self.holdings.fetch_sessions as u64,
+            ),
+            one(
+                "millrace_fetch_session_partitions",
+                "gauge",
+                "Partitions that fetch sessions remember.",
+                self.holdings.fetch_session_partitions as u64,
+            ),
+            one(
+                "millrace_fetch_sessions_evicted_total",
+                "counter",
+                "Fetch sessions that made room for others.",
+                self.holdings.fetch_sessions_evicted,
+            ),
             one("millrace_appended_batches_total", "counter", "Record batches appended.", self.appended[0]),
             one(
                 "millrace_appended_bytes_total",

@@ -2,12 +2,14 @@
 //!
 //! Nothing here reads a clock, a file or a socket, and nothing is random: time arrives as an argument, work leaves as a value.
 //!
+//! - [`fetch_sessions`]: what clients fetch, remembered.
 //! - [`offset`]: one type for each kind of offset, so that none is taken for another.
 //! - [`partition`]: one partition as its leader sees it.
 //! - [`meta`]: the cluster's metadata, its records, and the controller that decides them.
 //! - [`placement`]: which core of a broker owns a partition.
 //! - [`retention`]: which segments of a log are to go.
 
+pub mod fetch_sessions;
 pub mod meta;
 pub mod offset;
 pub mod partition;

@@ -3,6 +3,7 @@
 use crate::shard::calls::{DeleteRecordsFailure, FetchFailure, ListOffsetsFailure, ProduceFailure};
 use crate::shard::metadata::MetadataFailure;
 use crate::shard::partition_driver::ListOffsetError;
+use millrace_logic::fetch_sessions::SessionError;
 use millrace_logic::meta::{
     AlterConfigError, ConfigRefusal, CreatePartitionsError, CreateTopicError, DeleteTopicError,
 };
@@ -56,6 +57,16 @@ impl WireError for FetchFailure {
             Self::Refused(error) => error.code(),
             Self::Read(error) => error.code(),
             Self::UnknownPartition => ErrorCode::NotLeaderOrFollower,
+        }
+    }
+}
+
+impl WireError for SessionError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound(_) => ErrorCode::FetchSessionIdNotFound,
+            Self::Epoch { .. } => ErrorCode::InvalidFetchSessionEpoch,
+            Self::TopicIds(_) => ErrorCode::FetchSessionTopicIdError,
         }
     }
 }

@@ -211,7 +211,6 @@ pub(super) static NOT_YET: &[NotYet] = &[
             ("config.providers", String, ""),
             ("cordoned.log.dirs", List, ""),
             ("create.topic.policy.class.name", String, ""),
-            ("max.incremental.fetch.session.cache.slots", Int, "1000"),
             ("telemetry.max.bytes", Int, "1048576"),
         ],
     },

@@ -199,6 +199,8 @@ static OWN: &[Setting] = &[
         |d, v| { if v != "-1" { d.config.limits.shard_bytes = number(v, 1 << 20..=i64::MAX)?; } Ok(()) }, |c| Some(c.limits.shard_bytes.to_string())),
     field!(true "fetch.max.bytes" Int "The most that one fetch response carries, whatever the client asks.",
         |d, v| { d.config.limits.fetch_max_bytes = number(v, 1024..=I32)?; Ok(()) }, |c| Some(c.limits.fetch_max_bytes.to_string())),
+    field!(true "max.incremental.fetch.session.cache.slots" Int "Fetch sessions that are remembered, over all shards; clients without one say with every request what they want.",
+        |d, v| { d.config.limits.fetch_sessions = number(v, 0..=I32)?; Ok(()) }, |c| Some(c.limits.fetch_sessions.to_string())),
     field!(true "max.request.partition.size.limit" Int "The most partitions that one DescribeTopicPartitions response holds, whatever the client asks.",
         |d, v| { d.config.limits.partitions_per_response = number(v, 1..=I32)?; Ok(()) }, |c| Some(c.limits.partitions_per_response.to_string())),
     field!(true "producer.id.expiration.ms" Int "An idempotent producer that is not heard of for so long is forgotten.",

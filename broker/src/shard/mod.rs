@@ -34,11 +34,12 @@ use bytes::Bytes;
 use metadata::{MetadataDriver, Published};
 use millrace_io::Io;
 use millrace_io::mailbox::{Receiver, Sender};
+use millrace_logic::fetch_sessions::Sessions;
 use millrace_logic::meta::{Image, Topic};
 use millrace_proto::batch::Checked;
 use millrace_storage::{Extent, LogFailure, PartitionOffsets};
 use partition_driver::{Owner, PartitionDriver, PartitionId};
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
@@ -54,6 +55,10 @@ pub const MAILBOX: usize = 1024;
 
 /// How often connections are looked at for being late, and offsets are sent to the checkpoints.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// Partitions that the fetch sessions of one shard remember at most, about 300 bytes each: beyond that clients say with
+/// every request what they want.
+const SESSION_PARTITIONS: usize = 100_000;
 
 /// How often producers that have been silent for too long are forgotten.
 const PRODUCER_EXPIRY: Duration = Duration::from_secs(600);
@@ -79,6 +84,8 @@ struct State<I: Io> {
     image: RefCell<Arc<Image>>,
     /// What batches are checked against, by topic; made when first needed, dropped when the metadata changes.
     rules: RefCell<Map<Uuid, Rules>>,
+    /// What clients fetch, remembered.
+    fetch_sessions: RefCell<Sessions>,
     /// Clients find the broker under this id.
     cluster_id: Arc<str>,
     partitions: RefCell<Map<PartitionId, Rc<PartitionDriver<I>>>>,
@@ -146,6 +153,10 @@ impl<I: Io> Shard<I> {
             budget: SizedBudget::new(config.limits.shard_bytes),
             image: RefCell::new(published.image.clone()),
             rules: RefCell::default(),
+            fetch_sessions: RefCell::new(Sessions::new(
+                config.limits.fetch_sessions.div_ceil(peers.len().max(1)),
+                SESSION_PARTITIONS,
+            )),
             cluster_id: published.cluster_id.clone(),
             io,
             index,
@@ -198,6 +209,11 @@ impl<I: Io> Shard<I> {
             .borrow_mut()
             .entry(topic.id)
             .or_insert_with(|| self.0.config.effective(&self.0.image.borrow(), &topic.name).rules())
+    }
+
+    /// The fetch sessions that were opened on this core.
+    pub fn fetch_sessions(&self) -> RefMut<'_, Sessions> {
+        self.0.fetch_sessions.borrow_mut()
     }
 
     /// The cluster's id.
@@ -342,6 +358,9 @@ impl<I: Io> Shard<I> {
             partitions: self.0.partitions.borrow().len(),
             offline: failed.values().chain(failures.values()).cloned().collect(),
             in_flight_bytes: self.0.budget.used(),
+            fetch_sessions: self.fetch_sessions().len(),
+            fetch_session_partitions: self.fetch_sessions().partitions(),
+            fetch_sessions_evicted: self.fetch_sessions().evicted(),
             io: self.0.io.counters(),
         })
     }

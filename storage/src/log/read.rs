@@ -10,6 +10,7 @@ use bytes::Bytes;
 use millrace_io::Io;
 use millrace_proto::batch::Header;
 use millrace_proto::files::OffsetIndexEntry;
+use std::ops::Range;
 
 /// Window for reading many headers: a few small batches at once, little waste between large ones.
 const REPLAY_WINDOW: usize = 64 << 10;
@@ -136,9 +137,11 @@ impl<I: Io> Inner<I> {
             let found = walker.look().await.map_err(|e| self.read_error(opened.base, names::LOG, e))?;
             match found {
                 Found::Batch(header) if header.last_offset() >= at => {
-                    // Nothing holds `at`: batches follow each other without a gap.
+                    // Nothing holds `at`: batches follow each other without a gap, so one before this says of itself
+                    // what is not true. This one is as good as any.
                     if header.base_offset > at {
-                        return self.found_damage(walker, opened, at).await;
+                        let here = walker.position..walker.position;
+                        return self.note_damage(opened, here, at..header.base_offset);
                     }
                     return Ok(Boundary { position: walker.position, offset: header.base_offset });
                 }
@@ -162,16 +165,27 @@ impl<I: Io> Inner<I> {
         let found = found.map_err(|e| self.read_error(opened.base, names::LOG, e))?;
         let behind = found.map(|header| header.base_offset).or(self.next_base(at));
         let end = behind.unwrap_or_else(|| self.state.borrow().written);
-        let offsets = at.min(end)..end;
-        tracing::error!(segment = opened.base, position = start, ?offsets, "damage was found by a read");
-        let hole = Hole { offsets: offsets.clone(), segment: opened.base, bytes: start..walker.position };
+        self.note_damage(opened, start..walker.position, at.min(end)..end)
+    }
+
+    /// Remembers damage until the log is opened again. `Ok` if it takes no offsets: where reading goes on.
+    fn note_damage(
+        &self,
+        opened: &Opened<I::File>,
+        bytes: Range<u64>,
+        offsets: Range<i64>,
+    ) -> Result<Boundary, ReadError> {
+        tracing::error!(
+            segment = opened.base,
+            position = bytes.start,
+            ?offsets,
+            "damage was found by a read"
+        );
+        let behind = Boundary { position: bytes.end, offset: offsets.end };
         let mut state = self.state.borrow_mut();
-        state.quarantine.add(hole);
+        state.quarantine.add(Hole { offsets: offsets.clone(), segment: opened.base, bytes });
         state.quarantine.sort();
-        if offsets.is_empty() {
-            return Ok(Boundary { position: walker.position, offset: end });
-        }
-        Err(ReadError::Quarantined(offsets))
+        if offsets.is_empty() { Ok(behind) } else { Err(ReadError::Quarantined(offsets)) }
     }
 
     /// Where the last batch below `upto` ends, in this segment.

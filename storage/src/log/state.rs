@@ -100,7 +100,10 @@ impl<F: Clone> State<F> {
     }
 
     pub(super) fn recovery_point(&self) -> i64 {
-        let limits = [Some(self.durable), self.unsettled, self.epochs.unsaved_from()];
+        // Up to the end of a segment that was just left, no further: recovery looks at it again if the checkpoint ends there. To
+        // go back to its beginning would take back what an earlier checkpoint said is durable.
+        let left = self.unsettled.map(|_| self.last().base);
+        let limits = [Some(self.durable), left, self.epochs.unsaved_from()];
         limits.into_iter().flatten().min().unwrap_or(0)
     }
 

@@ -32,6 +32,8 @@ pub async fn verify_opened(cx: &Context, found: &Recovery, end: End) -> Result<(
     check_durable(&cx.model.borrow(), &log, found)?;
     let mut model = cx.model.borrow_mut();
     model.log = log;
+    // What was not durable and lay behind damage may be quarantined with it, and stays so.
+    model.damaged.extend(found.quarantined.iter().cloned());
     (model.log_start, model.durable, model.written) = (found.log_start, found.end, found.end);
     (model.may_cut_from, model.failed) = (i64::MAX, false);
     Ok(())
