@@ -335,15 +335,19 @@ fn random_bytes<I: Io>(io: &I) -> [u8; 16] {
     Uuid::from_u64_pair(io.random(), io.random()).into_bytes()
 }
 
-/// Whether the marker is there; afterwards it is not.
+/// Whether the marker is there; afterwards it is not. And whatever names are in the directory survive a power cut from now on: a process
+/// that was killed may have renamed a checkpoint into place and not come to make that durable, and what is read of it now is acted on.
 async fn take_marker<I: Io>(io: &I, path: &Path) -> std::io::Result<CleanStart> {
     let marker = path.join(CLEAN_SHUTDOWN);
-    if disk::read_file(io, &marker).await?.is_none() {
-        return Ok(CleanStart::Unclean);
-    }
-    io.remove_file(&marker).await?;
+    let start = match disk::read_file(io, &marker).await? {
+        None => CleanStart::Unclean,
+        Some(_) => {
+            io.remove_file(&marker).await?;
+            CleanStart::Clean
+        }
+    };
     io.sync_dir(path).await?;
-    Ok(CleanStart::Clean)
+    Ok(start)
 }
 
 async fn load_checkpoints<I: Io>(io: &I, path: &Path) -> Result<(Table, [Bytes; 3]), DataDirError> {

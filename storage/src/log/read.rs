@@ -242,6 +242,13 @@ impl<I: Io> Inner<I> {
         let mut offset = start.offset;
         loop {
             let found = walker.look().await.map_err(|e| self.read_error(opened.base, names::LOG, e))?;
+            // Offsets ascend: a header that goes back says of itself what is not true.
+            let found = match found {
+                Found::Batch(header) if header.base_offset < offset => {
+                    Found::Bad("its offsets go back".into())
+                }
+                found => found,
+            };
             match found {
                 Found::Batch(header) if goes_on(&header, walker.position) => {
                     walker.skip(&header);
