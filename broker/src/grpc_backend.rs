@@ -12,7 +12,7 @@ use crate::net::budget::Budget;
 use crate::shard::calls::{self, ListOffsetsPart, ProducePart};
 use crate::shard::fetch::Fetch;
 use crate::shard::partition_driver::PartitionId;
-use crate::shard::wishes::TopicWish;
+use crate::shard::wishes::{ConfigWish, PartitionsWish, SettingWish, TopicWish};
 use crate::shard::{Entrance, Shard};
 use bytes::{Bytes, BytesMut};
 use millrace_io::Io;
@@ -175,6 +175,47 @@ impl<I: Io> Backend for Shard<I> {
             partitions: Vec::new(),
             configs: topic.configs,
         }))
+    }
+
+    async fn alter_topic_configs(
+        &self,
+        topic: &str,
+        changes: Vec<(String, Option<String>)>,
+        validate_only: bool,
+    ) -> Result<Topic, Error> {
+        let setting = |(name, value): (String, Option<String>)| {
+            (name, Some(value.map_or(SettingWish::Delete, SettingWish::Set)))
+        };
+        let settings = changes.into_iter().map(setting).collect();
+        let wish = ConfigWish { resource: ConfigResource::topic(topic), replace: false, settings };
+        let altered =
+            self.alter_configs(vec![wish], validate_only).await.map_err(|failure| error(&failure))?;
+        if let Some(Err(refused)) = altered.into_iter().next().map(|altered| altered.outcome) {
+            return Err(error(&refused));
+        }
+        self.describe_topic(&TopicRef::Name(topic.to_owned())).ok_or_else(|| unknown_topic(topic))
+    }
+
+    async fn add_partitions(&self, topic: &str, count: i32, validate_only: bool) -> Result<Topic, Error> {
+        let wish = PartitionsWish { name: topic.to_owned(), count, assignments: None };
+        let added =
+            self.create_partitions(vec![wish], validate_only).await.map_err(|failure| error(&failure))?;
+        match added.into_iter().next().map(|added| added.outcome) {
+            Some(Err(meta::CreatePartitionsError::UnknownTopic)) => return Err(unknown_topic(topic)),
+            Some(Err(refused)) => return Err(error(&refused)),
+            _ => {}
+        }
+        self.describe_topic(&TopicRef::Name(topic.to_owned())).ok_or_else(|| unknown_topic(topic))
+    }
+
+    async fn delete_records(&self, topic: &str, partition: i32, before: Option<i64>) -> Result<i64, Error> {
+        let id = self.find(topic, partition)?;
+        let offset = before.unwrap_or(millrace_proto::kafka::messages::delete_records::HIGH_WATERMARK);
+        match Shard::delete_records(self, vec![(id, offset)]).await.pop() {
+            Some(Ok(start)) => Ok(start),
+            Some(Err(failure)) => Err(error(&failure)),
+            None => Err(Error::new(ErrorCode::UnknownServerError, "the deletion was not answered")),
+        }
     }
 
     async fn delete_topic(&self, topic: TopicRef) -> Result<(String, Uuid), Error> {

@@ -1,4 +1,4 @@
-//! `millrace topic`: create, list, describe, delete.
+//! `millrace topic`: create, list, describe, alter, trim, delete.
 
 use crate::exit::{Failure, Outcome};
 use crate::output;
@@ -14,6 +14,8 @@ Examples:
   millrace topic create audit --config segment.bytes=268435456 --config max.message.bytes=2000000
   millrace topic list
   millrace topic describe orders --json
+  millrace topic alter orders --partitions 24 --config retention.ms=86400000
+  millrace topic trim orders --partition 3 --before 1000
   millrace topic delete orders";
 
 /// What to do with topics.
@@ -26,6 +28,10 @@ pub enum Topic {
     List(List),
     /// Describe a topic, with the offsets of its partitions
     Describe(Describe),
+    /// Change a topic's settings, or give it more partitions
+    Alter(Alter),
+    /// Delete the oldest records of a partition
+    Trim(Trim),
     /// Delete a topic and all of its records
     Delete(Delete),
 }
@@ -86,6 +92,48 @@ pub struct Describe {
     remote: Remote,
 }
 
+/// Another topic than before.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  millrace topic alter orders --config retention.ms=86400000\n  millrace topic alter orders --reset retention.ms\n  millrace topic alter orders --partitions 24"
+)]
+pub struct Alter {
+    /// Its name
+    name: String,
+    /// How many partitions it is to have; never fewer than it has
+    #[arg(long, short, value_name = "N", required_unless_present_any = ["config", "reset"])]
+    partitions: Option<i32>,
+    /// A setting to make, by Kafka's names; may repeat
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    config: Vec<(String, String)>,
+    /// A setting to take back, so that the broker's holds; may repeat
+    #[arg(long, value_name = "NAME")]
+    reset: Vec<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// A partition without its oldest records.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  millrace topic trim orders --partition 3 --before 1000\n  millrace topic trim orders --partition 3 --all"
+)]
+pub struct Trim {
+    /// The topic's name
+    name: String,
+    /// The partition
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    partition: i32,
+    /// Records before this offset go
+    #[arg(long, value_name = "OFFSET", required_unless_present = "all")]
+    before: Option<i64>,
+    /// All records that can be read go
+    #[arg(long, conflicts_with = "before")]
+    all: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
 /// The end of a topic.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  millrace topic delete orders")]
@@ -109,6 +157,8 @@ impl Topic {
             Topic::Create(create) => create.run().await,
             Topic::List(list) => list.run().await,
             Topic::Describe(describe) => describe.run().await,
+            Topic::Alter(alter) => alter.run().await,
+            Topic::Trim(trim) => trim.run().await,
             Topic::Delete(delete) => delete.run().await,
         }
     }
@@ -182,6 +232,39 @@ impl Describe {
         let heading = ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "IN SYNC", "START", "END", "RECORDS"];
         let rows: Vec<_> = topic.partitions.iter().map(row).collect();
         Ok(output::table(&heading, &rows)?)
+    }
+}
+
+impl Alter {
+    async fn run(self) -> Outcome {
+        let topics = self.remote.connect().await?.topics();
+        let not_changed = |e| about(&self.name, "not changed", e);
+        let set = self.config.into_iter().map(|(name, value)| (name, Some(value)));
+        let changes: Vec<_> = set.chain(self.reset.into_iter().map(|name| (name, None))).collect();
+        if !changes.is_empty() {
+            let topic = topics.alter_configs(&self.name, changes).await.map_err(not_changed)?;
+            let settings = topic.configs.iter().map(|(name, value)| format!(" {name}={value}"));
+            output::line(format_args!(
+                "{} has these settings of its own:{}",
+                self.name,
+                settings.collect::<String>()
+            ))?;
+        }
+        if let Some(partitions) = self.partitions {
+            let topic = topics.add_partitions(&self.name, partitions).await.map_err(not_changed)?;
+            output::line(format_args!("{} has {}", self.name, count(topic.partition_count, "partition")))?;
+        }
+        Ok(())
+    }
+}
+
+impl Trim {
+    async fn run(self) -> Outcome {
+        let topics = self.remote.connect().await?.topics();
+        let start = topics.delete_records(&self.name, self.partition, self.before).await;
+        let start =
+            start.map_err(|e| about(&format!("{}-{}", self.name, self.partition), "not trimmed", e))?;
+        Ok(output::line(format_args!("{}-{} begins at offset {start}", self.name, self.partition))?)
     }
 }
 

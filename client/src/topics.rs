@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use tonic::Code;
 use tonic::transport::Channel;
 
-/// Creates, deletes, lists and describes topics. See [`crate::Client::topics`].
+/// Creates, changes, deletes, lists and describes topics. See [`crate::Client::topics`].
 #[derive(Clone, Debug)]
 pub struct Topics {
     stub: TopicsClient<Channel>,
@@ -127,6 +127,51 @@ impl Topics {
     pub async fn create(&self, topic: NewTopic) -> Result<Topic, Error> {
         let response = self.stub.clone().create(topic.request).await?.into_inner();
         response.topic.map(Topic::from).ok_or_else(|| incomplete("created topic"))
+    }
+
+    /// Changes settings of a topic while it is used: each gets a value, or with `None` the broker's. All of them, or none.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], or [`Code::InvalidArgument`] with what is wrong.
+    pub async fn alter_configs<N: Into<String>, V: Into<String>>(
+        &self,
+        name: &str,
+        changes: impl IntoIterator<Item = (N, Option<V>)>,
+    ) -> Result<Topic, Error> {
+        let mut request = v1::AlterTopicConfigsRequest { name: name.to_owned(), ..Default::default() };
+        for (setting, value) in changes {
+            match value {
+                Some(value) => drop(request.set.insert(setting.into(), value.into())),
+                None => request.unset.push(setting.into()),
+            }
+        }
+        let response = self.stub.clone().alter_configs(request).await?.into_inner();
+        response.topic.map(Topic::from).ok_or_else(|| incomplete("topic"))
+    }
+
+    /// Gives a topic more partitions: `count` in all.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], or [`Code::InvalidArgument`] if it has as many already.
+    pub async fn add_partitions(&self, name: &str, count: i32) -> Result<Topic, Error> {
+        let request =
+            v1::AddPartitionsRequest { name: name.to_owned(), partition_count: count, validate_only: false };
+        let response = self.stub.clone().add_partitions(request).await?.into_inner();
+        response.topic.map(Topic::from).ok_or_else(|| incomplete("topic"))
+    }
+
+    /// Deletes the records of a partition before an offset, or with `None` all that can be read. Returns the oldest offset that is left.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], or [`Code::OutOfRange`] for an offset behind the last record.
+    pub async fn delete_records(
+        &self,
+        name: &str,
+        partition: i32,
+        before_offset: Option<i64>,
+    ) -> Result<i64, Error> {
+        let request = v1::DeleteRecordsRequest { name: name.to_owned(), partition, before_offset };
+        Ok(self.stub.clone().delete_records(request).await?.into_inner().log_start_offset)
     }
 
     /// Deletes a topic and all of its records, by name.

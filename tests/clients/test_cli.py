@@ -33,6 +33,18 @@ def test_topic_life(server, bootstrap):
     assert name not in cli.ok("topic", "list", *server).split()
 
 
+def test_topic_changes(server, topic):
+    cli.ok("produce", topic, *server, stdin=b"one\ntwo\nthree\n")
+    altered = cli.ok("topic", "alter", topic, "--config", "segment.ms=3600000", "--partitions", "2", *server)
+    assert "segment.ms=3600000" in altered and "2 partitions" in altered
+    assert "segment.ms" not in cli.ok("topic", "alter", topic, "--reset", "segment.ms", *server)
+    assert "begins at offset 2" in cli.ok("topic", "trim", topic, "--before", "2", *server)
+    assert [record["value"] for record in consume(server, topic, "--from", "beginning", "--count", "1")] == ["three"]
+    assert "begins at offset 3" in cli.ok("topic", "trim", topic, "--all", *server)
+    assert "9" in cli.fails("topic", "trim", topic, "--before", "9", *server)
+    assert "no.such.setting" in cli.fails("topic", "alter", topic, "--config", "no.such.setting=1", *server)
+
+
 def test_topic_errors(server, topic):
     assert topic in cli.fails("topic", "create", topic, *server)
     assert "no-such-topic" in cli.fails("topic", "describe", "no-such-topic", *server)

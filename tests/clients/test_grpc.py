@@ -117,6 +117,50 @@ def test_create_errors_name_the_field(client, request_fields, code, field):
     assert found["ErrorInfo"].reason.isupper() and found["ErrorInfo"].domain
 
 
+def test_a_topic_changes(client, bootstrap, topic):
+    """Settings, partitions and the start of a log; a Kafka client sees all of it."""
+    client.publish(topic, *(b"%d" % i for i in range(5)))
+    altered = client.topics.AlterConfigs(
+        topics.AlterTopicConfigsRequest(name=topic, set={"segment.ms": "3600000", "max.message.bytes": "9000"}),
+        timeout=TIMEOUT,
+    )
+    assert dict(altered.topic.configs) == {"segment.ms": "3600000", "max.message.bytes": "9000"}
+    altered = client.topics.AlterConfigs(
+        topics.AlterTopicConfigsRequest(name=topic, unset=["segment.ms"]), timeout=TIMEOUT
+    )
+    assert dict(altered.topic.configs) == {"max.message.bytes": "9000"}
+    added = client.topics.AddPartitions(
+        topics.AddPartitionsRequest(name=topic, partition_count=3), timeout=TIMEOUT
+    )
+    assert added.topic.partition_count == len(added.topic.partitions) == 3
+    assert f'topic "{topic}" with 3 partitions' in kcat.run(bootstrap, "-L").stdout.decode()
+    left = client.topics.DeleteRecords(topics.DeleteRecordsRequest(name=topic, before_offset=3), timeout=TIMEOUT)
+    assert left.log_start_offset == 3
+    read = [record["payload"] for record in kcat.consume(bootstrap, topic)]
+    assert read == ["3", "4"]
+    left = client.topics.DeleteRecords(topics.DeleteRecordsRequest(name=topic), timeout=TIMEOUT)
+    assert left.log_start_offset == 5
+
+
+def test_changes_that_are_refused(client, topic):
+    for call, request, code, reason in [
+        ("AlterConfigs", {"name": topic, "set": {"no.such": "1"}}, "INVALID_ARGUMENT", "INVALID_CONFIG"),
+        ("AlterConfigs", {"name": "nope", "set": {"segment.ms": "1"}}, "NOT_FOUND", "UNKNOWN_TOPIC_OR_PARTITION"),
+        ("AddPartitions", {"name": topic, "partition_count": 1}, "INVALID_ARGUMENT", "INVALID_PARTITIONS"),
+        ("AddPartitions", {"name": "nope", "partition_count": 2}, "NOT_FOUND", "UNKNOWN_TOPIC_OR_PARTITION"),
+        ("DeleteRecords", {"name": topic, "before_offset": 7}, "OUT_OF_RANGE", "OFFSET_OUT_OF_RANGE"),
+        ("DeleteRecords", {"name": topic, "partition": 9}, "NOT_FOUND", "UNKNOWN_TOPIC_OR_PARTITION"),
+    ]:
+        message = {
+            "AlterConfigs": topics.AlterTopicConfigsRequest,
+            "AddPartitions": topics.AddPartitionsRequest,
+            "DeleteRecords": topics.DeleteRecordsRequest,
+        }[call](**request)
+        method = getattr(client.topics, call)
+        error = fails(lambda: method(message, timeout=TIMEOUT), grpc.StatusCode[code])
+        assert details(error)["ErrorInfo"].reason == reason, (call, request)
+
+
 def test_create_twice(client, topic):
     error = fails(
         lambda: client.topics.Create(topics.CreateTopicRequest(name=topic), timeout=TIMEOUT),

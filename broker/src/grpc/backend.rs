@@ -65,6 +65,36 @@ pub trait Backend: Clone + 'static {
     /// Kafka's, for example `TOPIC_ALREADY_EXISTS` or `INVALID_PARTITIONS`.
     fn create_topic(&self, topic: NewTopic) -> impl Future<Output = Result<Topic, Error>>;
 
+    /// Changes settings of a topic: `None` takes one back.
+    /// # Errors
+    /// `UNKNOWN_TOPIC_OR_PARTITION` or `INVALID_CONFIG`.
+    fn alter_topic_configs(
+        &self,
+        topic: &str,
+        changes: Vec<(String, Option<String>)>,
+        validate_only: bool,
+    ) -> impl Future<Output = Result<Topic, Error>>;
+
+    /// Gives a topic more partitions: `count` in all.
+    /// # Errors
+    /// `UNKNOWN_TOPIC_OR_PARTITION` or `INVALID_PARTITIONS`.
+    fn add_partitions(
+        &self,
+        topic: &str,
+        count: i32,
+        validate_only: bool,
+    ) -> impl Future<Output = Result<Topic, Error>>;
+
+    /// Deletes the records before an offset, or all that can be read; returns where the log starts now.
+    /// # Errors
+    /// `UNKNOWN_TOPIC_OR_PARTITION`, `OFFSET_OUT_OF_RANGE` or `POLICY_VIOLATION`.
+    fn delete_records(
+        &self,
+        topic: &str,
+        partition: i32,
+        before: Option<i64>,
+    ) -> impl Future<Output = Result<i64, Error>>;
+
     /// Deletes a topic; returns its name and id.
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION` or `UNKNOWN_TOPIC_ID`.

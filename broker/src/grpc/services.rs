@@ -11,11 +11,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// Every method of the port, as metrics name it.
-const METHODS: [&str; 13] = [
+const METHODS: [&str; 16] = [
     "millrace.v1.Log/Produce",
     "millrace.v1.Log/Publish",
     "millrace.v1.Log/Consume",
     "millrace.v1.Topics/Create",
+    "millrace.v1.Topics/AlterConfigs",
+    "millrace.v1.Topics/AddPartitions",
+    "millrace.v1.Topics/DeleteRecords",
     "millrace.v1.Topics/Delete",
     "millrace.v1.Topics/List",
     "millrace.v1.Topics/Describe",
@@ -75,6 +78,15 @@ impl<B: Backend> Services<B> {
             "/millrace.v1.Log/Consume" => consume::consume(backend, limits, call).await,
             "/millrace.v1.Topics/Create" => {
                 call.unary(async |request| topics::create(backend, request).await).await
+            }
+            "/millrace.v1.Topics/AlterConfigs" => {
+                call.unary(async |request| topics::alter_configs(backend, request).await).await
+            }
+            "/millrace.v1.Topics/AddPartitions" => {
+                call.unary(async |request| topics::add_partitions(backend, request).await).await
+            }
+            "/millrace.v1.Topics/DeleteRecords" => {
+                call.unary(async |request| topics::delete_records(backend, request).await).await
             }
             "/millrace.v1.Topics/Delete" => {
                 call.unary(async |request| topics::delete(backend, request).await).await

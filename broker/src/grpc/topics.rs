@@ -1,4 +1,4 @@
-//! `millrace.v1.Topics`: create, delete, list, describe.
+//! `millrace.v1.Topics`: create, change, delete, list, describe.
 
 use super::backend::{Backend, NewTopic, Partition, Position, Topic, TopicRef};
 use super::status::{Error, Status, Violation};
@@ -14,9 +14,7 @@ pub(super) async fn create(
     backend: &impl Backend,
     request: v1::CreateTopicRequest,
 ) -> Result<v1::CreateTopicResponse, Status> {
-    if request.name.is_empty() {
-        return Err(Status::invalid("name", "must not be empty"));
-    }
+    let name = named(request.name)?;
     for (field, number) in
         [("partition_count", request.partition_count), ("replication_factor", request.replication_factor)]
     {
@@ -27,7 +25,7 @@ pub(super) async fn create(
     let mut configs: Vec<_> = request.configs.into_iter().collect();
     configs.sort_unstable();
     let topic = NewTopic {
-        name: request.name,
+        name,
         partitions: request.partition_count,
         replication_factor: request.replication_factor,
         configs,
@@ -37,7 +35,50 @@ pub(super) async fn create(
     Ok(v1::CreateTopicResponse { topic: Some(topic_message(topic)) })
 }
 
-/// The status of a topic that could not be created, with the field that the error is about.
+pub(super) async fn alter_configs(
+    backend: &impl Backend,
+    request: v1::AlterTopicConfigsRequest,
+) -> Result<v1::AlterTopicConfigsResponse, Status> {
+    let mut changes: Vec<_> = request.set.into_iter().map(|(name, value)| (name, Some(value))).collect();
+    changes.extend(request.unset.into_iter().map(|name| (name, None)));
+    changes.sort_unstable();
+    if let Some(pair) = changes.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(Status::invalid("unset", format!("{} is there twice, or to be set as well", pair[0].0)));
+    }
+    let name = named(request.name)?;
+    let topic = backend.alter_topic_configs(&name, changes, request.validate_only).await;
+    Ok(v1::AlterTopicConfigsResponse { topic: Some(topic_message(topic.map_err(name_field)?)) })
+}
+
+pub(super) async fn add_partitions(
+    backend: &impl Backend,
+    request: v1::AddPartitionsRequest,
+) -> Result<v1::AddPartitionsResponse, Status> {
+    let name = named(request.name)?;
+    let topic = backend.add_partitions(&name, request.partition_count, request.validate_only).await;
+    Ok(v1::AddPartitionsResponse { topic: Some(topic_message(topic.map_err(name_field)?)) })
+}
+
+pub(super) async fn delete_records(
+    backend: &impl Backend,
+    request: v1::DeleteRecordsRequest,
+) -> Result<v1::DeleteRecordsResponse, Status> {
+    if let Some(offset) = request.before_offset.filter(|offset| *offset < 0) {
+        return Err(Status::invalid(
+            "before_offset",
+            format!("is {offset}; leave it out to delete everything"),
+        ));
+    }
+    let name = named(request.name)?;
+    let log_start_offset = backend.delete_records(&name, request.partition, request.before_offset).await?;
+    Ok(v1::DeleteRecordsResponse { log_start_offset })
+}
+
+fn named(name: String) -> Result<String, Status> {
+    if name.is_empty() { Err(Status::invalid("name", "must not be empty")) } else { Ok(name) }
+}
+
+/// The status of a topic that could not be created or changed, with the field that the error is about.
 fn name_field(error: Error) -> Status {
     let field = match error.code {
         ErrorCode::InvalidTopicException => "name",
@@ -118,7 +159,7 @@ pub(super) async fn describe(
 }
 
 fn by_name(name: String) -> Result<TopicRef, Status> {
-    if name.is_empty() { Err(Status::invalid("name", "must not be empty")) } else { Ok(TopicRef::Name(name)) }
+    named(name).map(TopicRef::Name)
 }
 
 fn by_id(text: &str) -> Result<TopicRef, Status> {

@@ -258,6 +258,47 @@ impl<I: Io> Backend for Memory<I> {
         })
     }
 
+    async fn alter_topic_configs(
+        &self,
+        topic: &str,
+        changes: Vec<(String, Option<String>)>,
+        _: bool,
+    ) -> Result<Topic, Error> {
+        let described = self.describe_topic(&TopicRef::Name(topic.to_owned()));
+        let mut described = described.ok_or(Error::from(ErrorCode::UnknownTopicOrPartition))?;
+        if changes.iter().any(|(name, _)| name == "nonsense") {
+            return Err(Error::from(ErrorCode::InvalidConfig));
+        }
+        described.configs = changes.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        Ok(described)
+    }
+
+    async fn add_partitions(&self, topic: &str, count: i32, _: bool) -> Result<Topic, Error> {
+        match self.partitions(topic) {
+            None => return Err(Error::from(ErrorCode::UnknownTopicOrPartition)),
+            Some(known) if known >= count => return Err(Error::from(ErrorCode::InvalidPartitions)),
+            Some(_) => {}
+        }
+        let mut state = self.state.borrow_mut();
+        let (_, logs) = state.topics.get_mut(topic).expect("it has partitions");
+        logs.resize_with(count as usize, Default::default);
+        drop(state);
+        Ok(self.describe_topic(&TopicRef::Name(topic.to_owned())).expect("it is there"))
+    }
+
+    async fn delete_records(&self, topic: &str, partition: i32, before: Option<i64>) -> Result<i64, Error> {
+        let end = self.list_offset(topic, partition, Position::End).await?;
+        let before = before.unwrap_or(end);
+        if before > end {
+            return Err(Error::from(ErrorCode::OffsetOutOfRange));
+        }
+        let mut state = self.state.borrow_mut();
+        let (_, logs) = state.topics.get_mut(topic).expect("it has an end");
+        let log = &mut logs[partition as usize];
+        log.start = log.start.max(before);
+        Ok(log.start)
+    }
+
     async fn delete_topic(&self, topic: TopicRef) -> Result<(String, Uuid), Error> {
         let topic = self.describe_topic(&topic).ok_or(Error::from(ErrorCode::UnknownTopicOrPartition))?;
         self.state.borrow_mut().topics.remove(&topic.name);
