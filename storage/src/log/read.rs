@@ -143,12 +143,30 @@ impl<I: Io> Inner<I> {
                         let here = walker.position..walker.position;
                         return self.note_damage(opened, here, at..header.base_offset);
                     }
+                    if header.base_offset < at && self.is_overtaken(opened, &walker, &header, at).await? {
+                        walker.skip(&header);
+                        continue;
+                    }
                     return Ok(Boundary { position: walker.position, offset: header.base_offset });
                 }
                 Found::Batch(header) => walker.skip(&header),
                 Found::End | Found::Bad(_) => return self.found_damage(walker, opened, at).await,
             }
         }
+    }
+
+    /// Whether the batch behind this one begins at or before `at`: then this one does not hold `at`, whatever its header says. Asked only
+    /// where reading begins within a batch, which is seldom.
+    async fn is_overtaken(
+        &self,
+        opened: &Opened<I::File>,
+        walker: &Walker<I>,
+        header: &Header,
+        at: i64,
+    ) -> Result<bool, ReadError> {
+        let mut next = self.walker_at(opened, walker.position + header.size() as u64);
+        let found = next.look().await.map_err(|e| self.read_error(opened.base, names::LOG, e))?;
+        Ok(matches!(found, Found::Batch(next) if next.base_offset <= at))
     }
 
     /// Damage that nobody knew of: finds out how far it goes and remembers it until the log is opened again. `Ok` if
