@@ -6,17 +6,17 @@
 use crate::shard::tickets::{ProduceTicket, WatchTicket};
 use bytes::BytesMut;
 use millrace_io::Io;
-use millrace_logic::offset::{Durable, HighWatermark, LogEnd, LogStart, Offset, Written};
+use millrace_logic::offset::{Durable, LogEnd, LogStart, Offset, Written};
 use millrace_logic::partition::{
     Acks, BatchFacts, Bounds, Decision, Effect, EpochEnd, EpochEntry, Epochs, FetchError, Isolation,
     LeaderEpoch, ListError, LoggedBatch, Lookup, OffsetSpec, Opening, Partition, Produce, ProducerEntry,
     Producers, Settings, Stamp, Watching,
 };
-use millrace_logic::retention::{self, DeleteRecordsError, Retention, SegmentFacts};
+use millrace_logic::retention::Retention;
 use millrace_proto::batch::{self, Checked, Header};
 use millrace_storage::{
-    CreateError, Extent, Log, LogConfig, LogEvent, LogFailure, MaintainError, OpenError, PartitionOffsets,
-    ReadError, Recovery, RecoveryPoint, ReserveError, TimestampedOffset,
+    CreateError, Extent, Log, LogConfig, LogEvent, LogFailure, OpenError, PartitionOffsets, ReadError,
+    Recovery, RecoveryPoint, ReserveError, TimestampedOffset,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use super::producer_files;
 
-type Effects = Vec<Effect<ProduceTicket, WatchTicket>>;
+pub(super) type Effects = Vec<Effect<ProduceTicket, WatchTicket>>;
 
 /// What a driver tells its shard.
 pub trait Owner: 'static {
@@ -53,18 +53,18 @@ pub struct PartitionId {
 
 /// One partition on its core.
 pub struct PartitionDriver<I: Io> {
-    id: PartitionId,
+    pub(super) id: PartitionId,
     topic: Arc<str>,
-    io: I,
-    log: Log<I>,
-    owner: Rc<dyn Owner>,
-    state: RefCell<Partition<ProduceTicket, WatchTicket>>,
+    pub(super) io: I,
+    pub(super) log: Log<I>,
+    pub(super) owner: Rc<dyn Owner>,
+    pub(super) state: RefCell<Partition<ProduceTicket, WatchTicket>>,
     /// What it keeps.
-    retention: Cell<Retention>,
+    pub(super) retention: Cell<Retention>,
     /// Batches that wait for space, oldest first.
     waiting: RefCell<VecDeque<Incoming>>,
     /// Kept for its memory.
-    effects: Cell<Effects>,
+    pub(super) effects: Cell<Effects>,
 }
 
 /// A batch on its way in.
@@ -312,7 +312,7 @@ impl<I: Io> PartitionDriver<I> {
         }
     }
 
-    fn carry_out(&self, mut effects: Effects) {
+    pub(super) fn carry_out(&self, mut effects: Effects) {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Reply { ticket, outcome } => ticket.answer(outcome),
@@ -349,70 +349,6 @@ impl<I: Io> PartitionDriver<I> {
         let mut effects = self.effects.take();
         self.state.borrow_mut().configure(settings, &mut effects);
         self.carry_out(effects);
-    }
-
-    /// Drops what the partition need not keep: the log starts behind it, and its segments are deleted.
-    pub async fn retain(&self) -> Result<Option<Dropped>, RetainError> {
-        // What an earlier attempt left.
-        self.delete_below_start().await?;
-        let segments = self.log.segments().await?;
-        let facts: Vec<_> = segments
-            .iter()
-            .map(|segment| SegmentFacts {
-                base: Offset::new(segment.base),
-                end: Offset::new(segment.end),
-                bytes: segment.bytes,
-            })
-            .collect();
-        let (retention, watermark) = (self.retention.get(), self.high_watermark());
-        let by_size = retention.too_many(&facts, watermark);
-        let (mut count, now) = (by_size, self.io.wall_clock());
-        for facts in facts.iter().skip(by_size) {
-            let largest = self.log.largest_timestamp(facts.base.get()).await?;
-            if !retention.is_too_old(facts, largest, watermark, now) {
-                break;
-            }
-            count += 1;
-        }
-        let Some(last) = count.checked_sub(1).map(|at| facts[at]) else { return Ok(None) };
-        if count == facts.len() {
-            // The active segment goes, too: what is appended from now on needs another.
-            self.log.roll().await?;
-        }
-        if self.log.segments().await?.iter().all(|segment| segment.base != last.end.get()) {
-            // Something was appended to it meanwhile: not all of it is old.
-            return Ok(None);
-        }
-        let bytes = facts[..count].iter().map(|segment| segment.bytes).sum();
-        self.start_at(LogStart::at(last.end));
-        self.delete_below_start().await?;
-        Ok(Some(Dropped { segments: count, by_size, bytes }))
-    }
-
-    /// Moves the start of the log, as somebody asked; where it is now. What lies below is deleted by
-    /// [`delete_below_start`](Self::delete_below_start), which may be called when the new start is durable.
-    pub fn delete_records(&self, offset: i64) -> Result<i64, DeleteRecordsError> {
-        let (start, watermark) = (self.state.borrow().log_start(), self.high_watermark());
-        let start = retention::delete_records(self.retention.get(), offset, start, watermark)?;
-        self.start_at(start);
-        Ok(start.get())
-    }
-
-    fn start_at(&self, start: LogStart) {
-        let mut effects = self.effects.take();
-        let start = self.state.borrow_mut().on_log_start(start, &mut effects);
-        self.log.set_log_start(start.get());
-        self.owner.offsets_moved(&self.id);
-        self.carry_out(effects);
-    }
-
-    /// Deletes the segments that lie wholly below the start of the log.
-    pub async fn delete_below_start(&self) -> Result<(), MaintainError> {
-        self.log.delete_segments_below(self.log.log_start()).await.map(drop)
-    }
-
-    fn high_watermark(&self) -> HighWatermark {
-        self.state.borrow().high_watermark()
     }
 
     /// Where a leader epoch ends in the log.
@@ -521,31 +457,6 @@ impl<I: Io> PartitionDriver<I> {
             tracing::error!(topic = %self.topic, partition = self.id.partition, %error, "log not deleted");
         }
     }
-}
-
-/// What a partition dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dropped {
-    /// How many segments.
-    pub segments: usize,
-    /// How many of them because of `retention.bytes`; the others because of `retention.ms`.
-    pub by_size: usize,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-/// Why a partition could not drop anything.
-#[derive(Debug, thiserror::Error)]
-pub enum RetainError {
-    /// A segment could not be looked at.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// A new segment could not be begun.
-    #[error(transparent)]
-    Roll(#[from] ReserveError),
-    /// A segment could not be deleted.
-    #[error(transparent)]
-    Delete(#[from] MaintainError),
 }
 
 /// A place in a log; -1 says none.

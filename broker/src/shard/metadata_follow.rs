@@ -1,0 +1,109 @@
+//! How a shard follows the metadata: it makes the logs of partitions that it will own, goes by new settings, and drops the logs of
+//! topics that are gone.
+
+use crate::shard::metadata::Published;
+use crate::shard::partition_driver::{PartitionDriver, PartitionError, PartitionId, Place};
+use crate::shard::{OPEN_AT_ONCE, Shard};
+use futures_util::future::join_all;
+use millrace_io::Io;
+use millrace_logic::meta::Topic;
+use millrace_logic::partition::LeaderEpoch;
+use millrace_logic::placement::shard_of;
+use millrace_storage::{CreateError, OpenError, put_aside};
+use std::rc::Rc;
+
+impl<I: Io> Shard<I> {
+    /// Makes the logs that this shard will own, or opens those that are there.
+    pub(crate) async fn prepare(&self, published: &Published) {
+        let mut places = Vec::new();
+        // A topic that changed may have more partitions.
+        for topic in published.changes.created.iter().chain(&published.changes.changed) {
+            for (partition, state) in (0..).zip(&topic.partitions) {
+                let id = PartitionId { topic: topic.id, partition };
+                if shard_of(topic.id, partition, self.0.peers.len()) == self.0.index
+                    && state.replicas.contains(&self.0.config.node_id)
+                    && !self.has(&id)
+                {
+                    places.push((id, topic, state.leader_epoch));
+                }
+            }
+        }
+        for some in places.chunks(OPEN_AT_ONCE) {
+            let opening =
+                some.iter().map(|(id, topic, epoch)| self.open_partition(*id, topic, *epoch, published));
+            join_all(opening).await;
+        }
+    }
+
+    /// Whether a partition was opened here, or could not be.
+    fn has(&self, id: &PartitionId) -> bool {
+        self.0.partitions.borrow().contains_key(id) || self.0.failed.borrow().contains_key(id)
+    }
+
+    async fn open_partition(&self, id: PartitionId, topic: &Topic, leader_epoch: i32, published: &Published) {
+        match self.start_partition(id, topic, leader_epoch, published).await {
+            Ok(driver) => {
+                self.0.partitions.borrow_mut().insert(id, driver);
+            }
+            Err(error) => {
+                tracing::error!(topic = %topic.name, partition = id.partition, "partition is offline: {error}");
+                self.0.failed.borrow_mut().insert(id, format!("{}-{}: {error}", topic.name, id.partition));
+            }
+        }
+    }
+
+    async fn start_partition(
+        &self,
+        id: PartitionId,
+        topic: &Topic,
+        leader_epoch: i32,
+        published: &Published,
+    ) -> Result<Rc<PartitionDriver<I>>, PartitionError> {
+        let state = &self.0;
+        let dir = state.config.data_dir.join(format!("{}-{}", topic.name, id.partition));
+        let effective = state.config.effective(&published.image, &topic.name);
+        let (log, settings, retention) = (effective.log(), effective.partition(), effective.retention());
+        let recovery = published.recovery.get(&(topic.name.to_string(), id.partition)).copied();
+        let place = || Place {
+            id,
+            topic: topic.name.clone(),
+            dir: &dir,
+            recovery,
+            broker: state.config.node_id,
+            leader_epoch: LeaderEpoch::new(leader_epoch),
+            log: log.clone(),
+            settings,
+            retention,
+        };
+        match PartitionDriver::start(state.io.clone(), state.house.clone(), place()).await {
+            // A topic of this name was deleted and made again, and its directory could not be renamed in between: keep what is not ours.
+            Err(
+                error @ (PartitionError::Foreign { .. } | PartitionError::Create(CreateError::Exists(_))),
+            ) => {
+                let moved = put_aside(&state.io, &dir).await;
+                let aside = moved.map_err(|source| OpenError::Io { dir: dir.clone(), source })?;
+                tracing::warn!(reason = %error, aside = %aside.display(), "a former topic's log was put aside");
+                let place = Place { recovery: None, ..place() };
+                PartitionDriver::start(state.io.clone(), state.house.clone(), place).await
+            }
+            started => started,
+        }
+    }
+
+    /// Acts by new metadata from now on, and drops the logs of partitions that are gone.
+    pub(crate) async fn publish(&self, published: &Published) {
+        *self.0.image.borrow_mut() = published.image.clone();
+        self.0.rules.borrow_mut().clear();
+        self.reconfigure(&published.changes.configs);
+        for topic in &published.changes.deleted {
+            for partition in 0..topic.partitions.len() as i32 {
+                let id = PartitionId { topic: topic.id, partition };
+                self.0.failed.borrow_mut().remove(&id);
+                let gone = self.0.partitions.borrow_mut().remove(&id);
+                if let Some(driver) = gone {
+                    driver.delete().await;
+                }
+            }
+        }
+    }
+}
