@@ -108,7 +108,7 @@ pub struct Told {
 /// Why a session cannot be continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
-    /// `FETCH_SESSION_ID_NOT_FOUND` (70).
+    /// `FETCH_SESSION_ID_NOT_FOUND` (70). So is one whose last request is still being answered: it ends.
     #[error("there is no fetch session {0} on this core: it was evicted, or the client was on another one")]
     NotFound(i32),
     /// `INVALID_FETCH_SESSION_EPOCH` (71).
@@ -152,6 +152,9 @@ impl Cached {
 struct Session {
     by_id: bool,
     epoch: i32,
+    /// A request of it is being answered. Clients wait for an answer before they go on; who does not would have each small request
+    /// read everything that is remembered.
+    busy: bool,
     created: Duration,
     used: Duration,
     /// In the order in which they are fetched: who had records goes to the end, so that everybody gets a turn.
@@ -256,6 +259,11 @@ impl Sessions {
         if session.by_id != by_id {
             return Err(SessionError::TopicIds(id));
         }
+        if session.busy {
+            self.remove(id);
+            return Err(SessionError::NotFound(id));
+        }
+        session.busy = true;
         let before = session.queue.len();
         session.update(&asked);
         let after = session.queue.len();
@@ -289,6 +297,7 @@ impl Sessions {
             }
             Kind::Continues { id } => match self.by_id.get_mut(&id) {
                 Some(session) => {
+                    session.busy = false;
                     let pairs = plan.wanted.iter().zip(outcomes);
                     Told {
                         id,
@@ -319,6 +328,7 @@ impl Sessions {
         let mut session = Session {
             by_id,
             epoch: next_epoch(INITIAL_EPOCH),
+            busy: false,
             created: now,
             used: now,
             queue: BTreeMap::new(),

@@ -125,11 +125,21 @@ fn epochs_follow_each_other() {
     w.open(1);
     assert_eq!(w.begin(asked(7, 1, &[])), Err(SessionError::NotFound(7)));
     assert_eq!(w.begin(asked(1, 2, &[])), Err(SessionError::Epoch { id: 1, expected: 1, found: 2 }));
-    assert!(w.begin(asked(1, 1, &[])).is_ok());
+    assert_eq!(w.fetch(asked(1, 1, &[]), &[QUIET]), (1, vec![]));
     assert_eq!(w.begin(asked(1, 1, &[])), Err(SessionError::Epoch { id: 1, expected: 2, found: 1 }));
     let by_id = Asked { by_id: true, ..asked(1, 2, &[]) };
     assert_eq!(w.begin(by_id), Err(SessionError::TopicIds(1)));
     assert_eq!(next_epoch(i32::MAX), 1);
+}
+
+#[test]
+fn who_does_not_wait_for_an_answer_loses_the_session() {
+    let mut w = World::new(10, 100);
+    w.open(3);
+    let plan = w.begin(asked(1, 1, &[])).unwrap();
+    assert_eq!(w.begin(asked(1, 2, &[])), Err(SessionError::NotFound(1)));
+    assert!(w.sessions.is_empty());
+    assert_eq!(w.finish(&plan, &[QUIET; 3]), Told { id: 1, included: vec![true; 3] });
 }
 
 #[test]

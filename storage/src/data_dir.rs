@@ -224,8 +224,10 @@ impl<I: Io> DataDir<I> {
                 let entry = table.entry((reported.topic, reported.partition)).or_default();
                 entry.recovery_point = Some(reported.recovery_point);
                 entry.high_watermark = Some(reported.high_watermark);
+                // Of two reports the older may come later: a start never goes back, except to begin anew.
+                let known = entry.log_start.filter(|_| reported.high_watermark > 0).unwrap_or(0);
                 // As Kafka: a log that begins at 0 needs no entry.
-                entry.log_start = Some(reported.log_start).filter(|start| *start > 0);
+                entry.log_start = Some(reported.log_start.max(known)).filter(|start| *start > 0);
             }
         }
         self.write_checkpoints().await

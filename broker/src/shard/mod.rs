@@ -355,14 +355,15 @@ impl<I: Io> Shard<I> {
 
     fn snapshot(&self) -> Snapshot {
         let (failed, failures) = (self.0.failed.borrow(), self.0.house.failures.borrow());
+        let sessions = self.0.fetch_sessions.borrow();
         self.0.metrics.snapshot(Holdings {
             shard: self.0.index,
             partitions: self.0.partitions.borrow().len(),
             offline: failed.values().chain(failures.values()).cloned().collect(),
             in_flight_bytes: self.0.budget.used(),
-            fetch_sessions: self.fetch_sessions().len(),
-            fetch_session_partitions: self.fetch_sessions().partitions(),
-            fetch_sessions_evicted: self.fetch_sessions().evicted(),
+            fetch_sessions: sessions.len(),
+            fetch_session_partitions: sessions.partitions(),
+            fetch_sessions_evicted: sessions.evicted(),
             io: self.0.io.counters(),
         })
     }

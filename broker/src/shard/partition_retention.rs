@@ -55,11 +55,16 @@ impl<I: Io> PartitionDriver<I> {
             }
             count += 1;
         }
-        let Some(last) = count.checked_sub(1).map(|at| facts[at]) else { return Ok(None) };
         if count == facts.len() {
             // The active segment goes, too: what is appended from now on needs another.
-            self.log.roll().await?;
+            match self.log.roll().await {
+                Ok(()) => {}
+                // There is room for another when the older ones are gone.
+                Err(ReserveError::NoSpace(_)) => count -= 1,
+                Err(error) => return Err(error.into()),
+            }
         }
+        let Some(last) = count.checked_sub(1).map(|at| facts[at]) else { return Ok(None) };
         if self.log.segments().await?.iter().all(|segment| segment.base != last.end.get()) {
             // Something was appended to it meanwhile: not all of it is old.
             return Ok(None);
@@ -67,7 +72,7 @@ impl<I: Io> PartitionDriver<I> {
         let bytes = facts[..count].iter().map(|segment| segment.bytes).sum();
         self.start_at(LogStart::at(last.end));
         self.delete_below_start().await?;
-        Ok(Some(Dropped { segments: count, by_size, bytes }))
+        Ok(Some(Dropped { segments: count, by_size: by_size.min(count), bytes }))
     }
 
     /// Moves the start of the log, as somebody asked; where it is now. What lies below is deleted by
