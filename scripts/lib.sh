@@ -9,6 +9,8 @@ DEMO_VENV=$CACHE/venv-demo
 KAFKA_VERSION=4.3.1
 KAFKA_LIBS=$CACHE/kafka-$KAFKA_VERSION/libs
 GRPCURL_VERSION=v1.9.3
+RDKAFKA_SYS_VERSION=4.10.0
+LIBRDKAFKA_SUITE=$CACHE/librdkafka-suite
 # grpcurl's dependencies need at least this Go; older ones (Debian 12 has 1.19) are replaced by GO_TOOLCHAIN.
 GO_MINIMUM=1.21
 GO_TOOLCHAIN=1.24.13
@@ -114,6 +116,26 @@ ensure_grpcurl() {
   go=$(go_command)
   note "building grpcurl $GRPCURL_VERSION"
   GOBIN=$CACHE/bin GOFLAGS= "$go" install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL_VERSION"
+}
+
+# librdkafka with its own tests, from the sources in the rdkafka-sys crate, built.
+ensure_librdkafka_suite() {
+  [ -x "$LIBRDKAFKA_SUITE/tests/test-runner" ] && return
+  apt_install build-essential libssl-dev libsasl2-dev libzstd-dev liblz4-dev zlib1g-dev libcurl4-openssl-dev rapidjson-dev
+  local fetch=$CACHE/librdkafka-fetch crate
+  note "fetching librdkafka (rdkafka-sys $RDKAFKA_SYS_VERSION)"
+  mkdir -p "$fetch/src" && : >"$fetch/src/lib.rs"
+  printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2024"\n[dependencies]\nrdkafka-sys = "=%s"\n[workspace]\n' \
+    "$RDKAFKA_SYS_VERSION" >"$fetch/Cargo.toml"
+  crate=$(cargo metadata --manifest-path "$fetch/Cargo.toml" --format-version 1 |
+    python3 -c 'import json, sys; print(next(p["manifest_path"] for p in json.load(sys.stdin)["packages"] if p["name"] == "rdkafka-sys"))')
+  rm -rf "$LIBRDKAFKA_SUITE"
+  cp -a "$(dirname "$crate")/librdkafka" "$LIBRDKAFKA_SUITE"
+  chmod -R u+w "$LIBRDKAFKA_SUITE"
+  note "building librdkafka and its tests"
+  (cd "$LIBRDKAFKA_SUITE" && bash ./configure --enable-ssl --enable-zstd --enable-lz4-ext --enable-curl && make -j2 libs &&
+    make -C tests -j2 build) >"$CACHE/librdkafka-suite.log" 2>&1 ||
+    die "librdkafka's tests do not build: see .cache/librdkafka-suite.log"
 }
 
 # Where cargo puts what it builds, CARGO_TARGET_DIR included.
