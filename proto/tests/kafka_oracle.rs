@@ -29,11 +29,32 @@ use millrace_proto::kafka::messages::{
 /// Values tried of each message in each version.
 const SEEDS: u64 = 40;
 
-/// Fields the oracle has besides ours, at their defaults: tags it does not know, and InitProducerId 6, which is not served.
-const MORE_FIELDS: [&str; 3] = [
+/// Fields that one side has besides the other's, at their defaults: tags that the oracle does not know, InitProducerId 6, which is not
+/// served, and DescribeLogDirs 5, which the oracle does not know.
+const MORE_FIELDS: [&str; 4] = [
     ", unknown_tagged_fields: {}",
     ", enable_2_pc: false, keep_prepared_txn: false",
     ", ongoing_txn_producer_id: -1, ongoing_txn_producer_epoch: -1",
+    ", is_cordoned: false",
+];
+
+/// Parts that have another name here than in Kafka's schemas, where several messages use one name for different things.
+const OTHER_NAMES: [(&str, &str); 15] = [
+    ("DescribeProducersTopic", "TopicRequest"),
+    ("DescribeProducersTopicResponse", "TopicResponse"),
+    ("DescribeProducersPartition", "PartitionResponse"),
+    ("DescribeQuorumTopic", "TopicData"),
+    ("DescribeQuorumPartition", "PartitionData"),
+    ("QuorumTopic", "TopicData"),
+    ("QuorumPartition", "PartitionData"),
+    ("QuorumNode", "Node"),
+    ("QuorumListener", "Listener"),
+    ("IncrementalAlterConfigsResource", "AlterConfigsResource"),
+    ("IncrementalAlterableConfig", "AlterableConfig"),
+    ("ListedConfigResource", "ConfigResource"),
+    ("DescribeTopicPartitionsTopic", "TopicRequest"),
+    ("DescribedTopic", "DescribeTopicPartitionsResponseTopic"),
+    ("DescribedPartition", "DescribeTopicPartitionsResponsePartition"),
 ];
 
 /// `Debug` output without what is a matter of taste: names of tuple structs (`Some(1)`, `BrokerId(1)` and `1` are the same),
@@ -56,7 +77,10 @@ fn common_form(debug: &str) -> String {
             match rest[end..].starts_with('(') {
                 true => rest = &rest[end + 1..],
                 false => {
-                    out.push_str(&rest[..end]);
+                    let name = &rest[..end];
+                    let theirs =
+                        OTHER_NAMES.iter().find(|(ours, _)| *ours == name).map(|(_, theirs)| *theirs);
+                    out.push_str(theirs.unwrap_or(name));
                     rest = &rest[end..];
                 }
             }

@@ -129,14 +129,15 @@ impl Consumer {
         let answer = connection.call(self.version, &request).await?;
         let response: FetchResponse<'_> =
             decode_response(&answer, self.version).map_err(|e| Lost::Garbled(e.to_string()))?;
-        if response.error_code != ErrorCode::None || response.responses.len() != self.positions.len() {
+        // Partitions of one topic that follow each other are answered together, as Kafka does.
+        let parts =
+            response.responses.iter().flat_map(|topic| topic.partitions.iter().map(move |p| (topic, p)));
+        let parts: Vec<_> = parts.collect();
+        if response.error_code != ErrorCode::None || parts.len() != self.positions.len() {
             return Err(Lost::Garbled(format!("a fetch answered with {response:?}")));
         }
         let mut all = true;
-        for (at, topic) in response.responses.iter().enumerate() {
-            let [data] = topic.partitions.as_slice() else {
-                return Err(Lost::Garbled("one partition was asked for, others answered".to_owned()));
-            };
+        for (at, (topic, data)) in parts.into_iter().enumerate() {
             let target = &self.positions[at].target;
             let same_topic = if self.version >= TOPIC_IDS {
                 topic.topic_id == target.partition.topic

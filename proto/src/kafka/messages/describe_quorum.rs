@@ -32,7 +32,7 @@ message! {
         /// Why there is no answer, if there is none.
         error_code: ErrorCode;
         /// The same in words.
-        error_message: Option<&'a str>, versions 2..;
+        error_message: Option<&'a str> = Some(""), versions 2..;
         /// By topic.
         topics: Vec<QuorumTopic<'a>>;
         /// The voters' addresses.
@@ -54,7 +54,7 @@ message! {
         /// Why it cannot be described, if it cannot.
         error_code: ErrorCode;
         /// The same in words.
-        error_message: Option<&'a str>, versions 2..;
+        error_message: Option<&'a str> = Some(""), versions 2..;
         /// Who leads; -1 when not known.
         leader_id: i32;
         /// The epoch in which it leads.
