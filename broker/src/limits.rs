@@ -7,6 +7,11 @@ use millrace_proto::kafka::wire::memory_limit;
 use std::fmt;
 use std::time::Duration;
 
+/// Partitions that the fetch sessions of one shard remember at most: beyond that clients say with every request what they want.
+pub const SESSION_PARTITIONS: usize = 100_000;
+/// What one of them takes at most, remembered and while it is being answered for.
+const SESSION_PARTITION_BYTES: usize = 1 << 10;
+
 /// The bounds. All have defaults that suit a machine with a few GiB of memory.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -74,7 +79,8 @@ impl Limits {
         let read_ahead = self.connections * READ_AHEAD;
         let answers = self.connections * self.connection_answer_bytes;
         let grpc = grpc::Limits::default().worst_case(shards, self.grpc_connections);
-        WorstCase { requests, read_ahead, answers, grpc }
+        let sessions = shards * SESSION_PARTITIONS * SESSION_PARTITION_BYTES;
+        WorstCase { requests, read_ahead, answers, sessions, grpc }
     }
 }
 
@@ -87,6 +93,8 @@ pub struct WorstCase {
     pub read_ahead: usize,
     /// Answers in memory, if no connection reads.
     pub answers: usize,
+    /// Fetch sessions.
+    pub sessions: usize,
     /// What the gRPC port's connections can make it hold besides.
     pub grpc: usize,
 }
@@ -96,10 +104,11 @@ impl fmt::Display for WorstCase {
         let mib = |bytes: usize| bytes >> 20;
         write!(
             f,
-            "{} MiB of requests, {} MiB read ahead, {} MiB of unread answers, {} MiB of gRPC streams",
+            "{} MiB of requests, {} MiB read ahead, {} MiB of unread answers, {} MiB of fetch sessions, {} MiB of gRPC streams",
             mib(self.requests),
             mib(self.read_ahead),
             mib(self.answers),
+            mib(self.sessions),
             mib(self.grpc)
         )
     }
@@ -117,6 +126,7 @@ mod tests {
             "1256 MiB of requests",
             "32 MiB read ahead",
             "128 MiB of unread answers",
+            "195 MiB of fetch sessions",
             "1472 MiB of gRPC streams",
         ];
         assert_eq!(worst.to_string(), parts.join(", "));

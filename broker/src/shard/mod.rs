@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::config::topic::Rules;
 use crate::grpc;
 use crate::http;
+use crate::limits::SESSION_PARTITIONS;
 use crate::metrics::{Holdings, Metrics, Port, Snapshot};
 use crate::moment::Moment;
 use crate::net::admission::Permit;
@@ -57,10 +58,6 @@ pub const MAILBOX: usize = 1024;
 
 /// How often connections are looked at for being late, and offsets are sent to the checkpoints.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
-
-/// Partitions that the fetch sessions of one shard remember at most, about 300 bytes each: beyond that clients say with
-/// every request what they want.
-const SESSION_PARTITIONS: usize = 100_000;
 
 /// How often producers that have been silent for too long are forgotten.
 const PRODUCER_EXPIRY: Duration = Duration::from_secs(600);
