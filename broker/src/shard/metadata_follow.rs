@@ -1,20 +1,30 @@
 //! How a shard follows the metadata: it makes the logs of partitions that it will own, goes by new settings, and drops the logs of
-//! topics that are gone.
+//! topics that are gone. A log for which a full disk had no room is made as soon as there is some.
 
 use crate::shard::metadata::Published;
 use crate::shard::partition_driver::{PartitionDriver, PartitionError, PartitionId, Place};
 use crate::shard::{OPEN_AT_ONCE, Shard};
 use futures_util::future::join_all;
 use millrace_io::Io;
-use millrace_logic::meta::Topic;
+use millrace_logic::meta::{Image, Topic};
 use millrace_logic::partition::LeaderEpoch;
 use millrace_logic::placement::shard_of;
-use millrace_storage::{CreateError, OpenError, put_aside};
+use millrace_storage::{CreateError, OpenError, RecoveryPoint, put_aside};
+use std::io::ErrorKind;
 use std::rc::Rc;
+
+/// A partition that should be here and could not be opened.
+pub(super) struct Unopened {
+    /// Topic, partition and reason.
+    pub(super) why: String,
+    /// Its log was never there, and is missing only because the disk was full.
+    for_room: bool,
+}
 
 impl<I: Io> Shard<I> {
     /// Makes the logs that this shard will own, or opens those that are there.
     pub(crate) async fn prepare(&self, published: &Published) {
+        let _alone = self.0.opening.lock().await;
         let mut places = Vec::new();
         // A topic that changed may have more partitions.
         for topic in published.changes.created.iter().chain(&published.changes.changed) {
@@ -41,13 +51,56 @@ impl<I: Io> Shard<I> {
     }
 
     async fn open_partition(&self, id: PartitionId, topic: &Topic, leader_epoch: i32, published: &Published) {
-        match self.start_partition(id, topic, leader_epoch, published).await {
+        let recovery = published.recovery.get(&(topic.name.to_string(), id.partition)).copied();
+        match self.start_partition(id, topic, leader_epoch, &published.image, recovery).await {
             Ok(driver) => {
                 self.0.partitions.borrow_mut().insert(id, driver);
             }
+            // A log that is there already needs its checkpoint to be opened, and that belongs to the start alone.
             Err(error) => {
-                tracing::error!(topic = %topic.name, partition = id.partition, "partition is offline: {error}");
-                self.0.failed.borrow_mut().insert(id, format!("{}-{}: {error}", topic.name, id.partition));
+                self.keep_offline(id, topic, &error, error_of_creation(&error).is_some_and(is_full))
+            }
+        }
+    }
+
+    fn keep_offline(&self, id: PartitionId, topic: &Topic, error: &PartitionError, for_room: bool) {
+        tracing::error!(topic = %topic.name, partition = id.partition, "partition is offline: {error}");
+        let why = format!("{}-{}: {error}", topic.name, id.partition);
+        self.0.failed.borrow_mut().insert(id, Unopened { why, for_room });
+    }
+
+    /// Tries again to make the logs for which there was no room; stops at the first for which there still is none.
+    pub(super) async fn make_missing_logs(&self) {
+        let missing = || -> Vec<PartitionId> {
+            self.0.failed.borrow().iter().filter(|(_, it)| it.for_room).map(|(id, _)| *id).collect()
+        };
+        if missing().is_empty() {
+            return;
+        }
+        // Alone: a topic that is deleted meanwhile, or one of its name that is made, would meet a half-made directory.
+        let _alone = self.0.opening.lock().await;
+        let image = self.image();
+        for id in missing() {
+            if self.is_stopping() {
+                return;
+            }
+            let Some(topic) = image.topic_by_id(id.topic) else { continue };
+            let Some(state) = topic.partitions.get(id.partition as usize) else { continue };
+            // What an earlier attempt left behind is opened: it may have got as far as an empty segment.
+            let recovery = Some(RecoveryPoint::default());
+            match self.start_partition(id, topic, state.leader_epoch, &image, recovery).await {
+                Ok(driver) => {
+                    tracing::info!(topic = %topic.name, partition = id.partition, "there is room: partition is online");
+                    self.0.failed.borrow_mut().remove(&id);
+                    self.0.partitions.borrow_mut().insert(id, driver);
+                }
+                Err(
+                    PartitionError::Create(CreateError::Io { source, .. })
+                    | PartitionError::Open(OpenError::Io { source, .. }),
+                ) if is_full(&source) => {
+                    return;
+                }
+                Err(error) => self.keep_offline(id, topic, &error, false),
             }
         }
     }
@@ -57,13 +110,13 @@ impl<I: Io> Shard<I> {
         id: PartitionId,
         topic: &Topic,
         leader_epoch: i32,
-        published: &Published,
+        image: &Image,
+        recovery: Option<RecoveryPoint>,
     ) -> Result<Rc<PartitionDriver<I>>, PartitionError> {
         let state = &self.0;
         let dir = state.config.data_dir.join(format!("{}-{}", topic.name, id.partition));
-        let effective = state.config.effective(&published.image, &topic.name);
+        let effective = state.config.effective(image, &topic.name);
         let (log, settings, retention) = (effective.log(), effective.partition(), effective.retention());
-        let recovery = published.recovery.get(&(topic.name.to_string(), id.partition)).copied();
         let place = || Place {
             id,
             topic: topic.name.clone(),
@@ -92,6 +145,7 @@ impl<I: Io> Shard<I> {
 
     /// Acts by new metadata from now on, and drops the logs of partitions that are gone.
     pub(crate) async fn publish(&self, published: &Published) {
+        let _alone = self.0.opening.lock().await;
         *self.0.image.borrow_mut() = published.image.clone();
         self.0.rules.borrow_mut().clear();
         self.reconfigure(&published.changes.configs);
@@ -106,4 +160,15 @@ impl<I: Io> Shard<I> {
             }
         }
     }
+}
+
+fn error_of_creation(error: &PartitionError) -> Option<&std::io::Error> {
+    match error {
+        PartitionError::Create(CreateError::Io { source, .. }) => Some(source),
+        _ => None,
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }

@@ -34,7 +34,9 @@ use crate::net::budget::SizedBudget;
 use crate::net::connection;
 use crate::net::pulse::Pulses;
 use bytes::Bytes;
+use futures_util::lock::Mutex;
 use metadata::{MetadataDriver, Published};
+use metadata_follow::Unopened;
 use millrace_io::Io;
 use millrace_io::mailbox::{Receiver, Sender};
 use millrace_logic::fetch_sessions::Sessions;
@@ -88,8 +90,10 @@ struct State<I: Io> {
     /// Clients find the broker under this id.
     cluster_id: Arc<str>,
     partitions: RefCell<Map<PartitionId, Rc<PartitionDriver<I>>>>,
-    /// Partitions that should be here and could not be opened, with the reason.
-    failed: RefCell<BTreeMap<PartitionId, String>>,
+    /// Partitions that should be here and could not be opened.
+    failed: RefCell<BTreeMap<PartitionId, Unopened>>,
+    /// Held by whoever opens logs or goes by new metadata.
+    opening: Mutex<()>,
     house: Rc<House>,
     watches: RefCell<BTreeMap<u64, Rc<Watch>>>,
     next_watch: Cell<u64>,
@@ -163,6 +167,7 @@ impl<I: Io> Shard<I> {
             peers,
             partitions: RefCell::default(),
             failed: RefCell::default(),
+            opening: Mutex::default(),
             house,
             watches: RefCell::default(),
             next_watch: Cell::new(0),
@@ -356,7 +361,7 @@ impl<I: Io> Shard<I> {
         self.0.metrics.snapshot(Holdings {
             shard: self.0.index,
             partitions: self.0.partitions.borrow().len(),
-            offline: failed.values().chain(failures.values()).cloned().collect(),
+            offline: failed.values().map(|it| &it.why).chain(failures.values()).cloned().collect(),
             in_flight_bytes: self.0.budget.used(),
             fetch_sessions: sessions.len(),
             fetch_session_partitions: sessions.partitions(),
@@ -365,13 +370,14 @@ impl<I: Io> Shard<I> {
         })
     }
 
-    /// Looks after connections, deadlines and checkpoints for as long as the process lives.
+    /// Looks after connections, deadlines, checkpoints and missing logs for as long as the process lives.
     pub(crate) async fn keep_house(self) {
         let mut expiry = self.0.io.now() + PRODUCER_EXPIRY;
         loop {
             let now = self.0.io.now();
             self.0.pulses.sweep(now);
             self.send_checkpoint().await;
+            self.make_missing_logs().await;
             if now >= expiry {
                 expiry = now + PRODUCER_EXPIRY;
                 let all: Vec<_> = self.0.partitions.borrow().values().cloned().collect();
@@ -425,6 +431,7 @@ impl<I: Io> Shard<I> {
 
     /// Closes every log. Returns the offsets to checkpoint, and whether all of them closed cleanly.
     pub(crate) async fn close(&self) -> (Vec<PartitionOffsets>, bool) {
+        let _alone = self.0.opening.lock().await;
         let drivers: Vec<_> = self.0.partitions.borrow_mut().drain().map(|(_, driver)| driver).collect();
         let mut clean = self.0.failed.borrow().is_empty();
         for some in drivers.chunks(OPEN_AT_ONCE) {
