@@ -1,4 +1,4 @@
-//! Many worlds. `MILLRACE_SEED=n` lives that one only; `MILLRACE_SEEDS=count` so many, from 1 on.
+//! Many worlds. `MILLRACE_SEED=n` lives that one only; `MILLRACE_SEEDS=count` so many, from 1 on, and those of `FOUND`.
 
 use millrace_sim::story;
 

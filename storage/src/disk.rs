@@ -11,6 +11,11 @@ pub(crate) const MAX_SMALL_FILE: u64 = 256 << 20;
 /// Suffix of a file that is being written; a crash may leave one behind, which means nothing.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
+/// Whether an error says that there is no room, for anybody or for this user.
+pub(crate) fn is_full(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 /// The file's content, or `None` if there is no such file.
 /// # Errors
 /// `InvalidData` for a file of more than 256 MiB, and whatever the disk says.

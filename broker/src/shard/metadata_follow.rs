@@ -10,7 +10,6 @@ use millrace_logic::meta::{Image, Topic};
 use millrace_logic::partition::LeaderEpoch;
 use millrace_logic::placement::shard_of;
 use millrace_storage::{CreateError, OpenError, RecoveryPoint, put_aside};
-use std::io::ErrorKind;
 use std::rc::Rc;
 
 /// A partition that should be here and could not be opened.
@@ -58,7 +57,8 @@ impl<I: Io> Shard<I> {
             }
             // A log that is there already needs its checkpoint to be opened, and that belongs to the start alone.
             Err(error) => {
-                self.keep_offline(id, topic, &error, error_of_creation(&error).is_some_and(is_full))
+                let for_room = matches!(&error, PartitionError::Create(error) if error.found_no_room());
+                self.keep_offline(id, topic, &error, for_room);
             }
         }
     }
@@ -69,18 +69,20 @@ impl<I: Io> Shard<I> {
         self.0.failed.borrow_mut().insert(id, Unopened { why, for_room });
     }
 
-    /// Tries again to make the logs for which there was no room; stops at the first for which there still is none.
-    pub(super) async fn make_missing_logs(&self) {
-        let missing = || -> Vec<PartitionId> {
-            self.0.failed.borrow().iter().filter(|(_, it)| it.for_room).map(|(id, _)| *id).collect()
-        };
-        if missing().is_empty() {
-            return;
-        }
+    /// Whether logs are missing for which there was no room.
+    pub(super) fn lacks_logs(&self) -> bool {
+        self.0.failed.borrow().values().any(|it| it.for_room)
+    }
+
+    /// Tries again to make them; stops at the first for which there still is no room.
+    pub(super) async fn make_missing_logs(self) {
         // Alone: a topic that is deleted meanwhile, or one of its name that is made, would meet a half-made directory.
-        let _alone = self.0.opening.lock().await;
+        // Whoever is at it now may take long on a slow disk; there is a next time.
+        let Some(_alone) = self.0.opening.try_lock() else { return };
+        let failed: Vec<_> =
+            self.0.failed.borrow().iter().filter(|(_, it)| it.for_room).map(|(id, _)| *id).collect();
         let image = self.image();
-        for id in missing() {
+        for id in failed {
             if self.is_stopping() {
                 return;
             }
@@ -94,12 +96,8 @@ impl<I: Io> Shard<I> {
                     self.0.failed.borrow_mut().remove(&id);
                     self.0.partitions.borrow_mut().insert(id, driver);
                 }
-                Err(
-                    PartitionError::Create(CreateError::Io { source, .. })
-                    | PartitionError::Open(OpenError::Io { source, .. }),
-                ) if is_full(&source) => {
-                    return;
-                }
+                Err(PartitionError::Create(error)) if error.found_no_room() => return,
+                Err(PartitionError::Open(error)) if error.found_no_room() => return,
                 Err(error) => self.keep_offline(id, topic, &error, false),
             }
         }
@@ -160,15 +158,4 @@ impl<I: Io> Shard<I> {
             }
         }
     }
-}
-
-fn error_of_creation(error: &PartitionError) -> Option<&std::io::Error> {
-    match error {
-        PartitionError::Create(CreateError::Io { source, .. }) => Some(source),
-        _ => None,
-    }
-}
-
-fn is_full(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }

@@ -377,7 +377,10 @@ impl<I: Io> Shard<I> {
             let now = self.0.io.now();
             self.0.pulses.sweep(now);
             self.send_checkpoint().await;
-            self.make_missing_logs().await;
+            if self.lacks_logs() {
+                // Beside: late connections must not wait for a slow disk.
+                self.0.io.spawn(self.clone().make_missing_logs());
+            }
             if now >= expiry {
                 expiry = now + PRODUCER_EXPIRY;
                 let all: Vec<_> = self.0.partitions.borrow().values().cloned().collect();

@@ -12,7 +12,7 @@ use millrace_io::Io;
 use millrace_proto::batch::Header;
 use millrace_proto::files::{LEADER_EPOCHS, encode_leader_epochs};
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Result};
+use std::io::Result;
 use std::rc::Rc;
 
 /// Batches from this size on are moved into the write; smaller ones are copied, so that a 200-byte batch never pins
@@ -264,7 +264,7 @@ impl<I: Io> Inner<I> {
         let dir = self.dir.borrow().clone();
         match disk::write_file(&self.io, &dir, LEADER_EPOCHS, entries.into()).await {
             Ok(()) => self.state.borrow_mut().epochs.saved(changes),
-            Err(e) if e.kind() == ErrorKind::StorageFull => {}
+            Err(e) if disk::is_full(&e) => {}
             Err(e) => return Err(e),
         }
         Ok(())

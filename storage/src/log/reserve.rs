@@ -12,7 +12,7 @@ use super::types::{LogEvent, LogFailure, MaintainError, ReserveError};
 use crate::disk;
 use millrace_io::{Io, Open};
 use millrace_proto::batch::{Header, NO_TIMESTAMP};
-use std::io::{Error, ErrorKind};
+use std::io::Error;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -146,11 +146,9 @@ impl<I: Io> Inner<I> {
 
     /// A full disk is a reason to ask again later; anything else takes the log offline.
     fn refuse(&self, operation: &'static str, error: Error) -> ReserveError {
-        match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                ReserveError::NoSpace(self.dir.borrow().clone())
-            }
-            _ => ReserveError::Offline(self.fail(operation, error)),
+        match disk::is_full(&error) {
+            true => ReserveError::NoSpace(self.dir.borrow().clone()),
+            false => ReserveError::Offline(self.fail(operation, error)),
         }
     }
 
@@ -181,7 +179,7 @@ impl<I: Io> Inner<I> {
         wanted: u64,
     ) -> Result<u64, ReserveError> {
         let result = match self.io.allocate(file, from, wanted - from).await {
-            Err(e) if e.kind() == ErrorKind::StorageFull && wanted > least => {
+            Err(e) if disk::is_full(&e) && wanted > least => {
                 self.io.allocate(file, from, least - from).await.map(|()| least)
             }
             other => other.map(|()| wanted),

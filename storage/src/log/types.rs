@@ -1,5 +1,6 @@
 //! What a log says and is told: configuration, events, extents, recovery reports, and one error per operation.
 
+use crate::disk;
 use bytes::Bytes;
 use millrace_proto::files::LeaderEpoch;
 use std::io;
@@ -215,6 +216,13 @@ pub enum CreateError {
     },
 }
 
+impl CreateError {
+    /// Whether it is only that the disk is full.
+    pub fn found_no_room(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if disk::is_full(source))
+    }
+}
+
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -230,6 +238,13 @@ pub enum OpenError {
         /// What the machine said.
         source: io::Error,
     },
+}
+
+impl OpenError {
+    /// Whether it is only that the disk is full.
+    pub fn found_no_room(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if disk::is_full(source))
+    }
 }
 
 /// Why no space could be reserved.
