@@ -3,7 +3,7 @@
 //! Owned by shard 0. The other shards hand it their offsets as [`PartitionOffsets`] and get theirs at the start.
 
 use crate::disk;
-use crate::log::{RecoveryPoint, Signal, is_deleted_log};
+use crate::log::{Lock, RecoveryPoint, is_deleted_log};
 use bytes::Bytes;
 use millrace_io::Io;
 use millrace_proto::files::{
@@ -11,7 +11,7 @@ use millrace_proto::files::{
     META_PROPERTIES, MetaProperties, PartitionOffset, RECOVERY_POINTS, encode_offsets, encode_uuid,
     parse_offsets, parse_partition_dir_name, partition_dir_name,
 };
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -141,8 +141,7 @@ pub struct DataDir<I: Io> {
     /// What each checkpoint file holds now.
     written: RefCell<[Bytes; 3]>,
     /// One task at a time writes checkpoints.
-    busy: Cell<bool>,
-    changed: Signal,
+    writing: Lock,
     _lock: I::Lock,
 }
 
@@ -172,8 +171,7 @@ impl<I: Io> DataDir<I> {
             logs,
             table: RefCell::new(table),
             written: RefCell::new(written),
-            busy: Cell::new(false),
-            changed: Signal::default(),
+            writing: Lock::default(),
             _lock: lock,
         })
     }
@@ -241,8 +239,7 @@ impl<I: Io> DataDir<I> {
     }
 
     async fn write_checkpoints(&self) -> Result<(), DataDirError> {
-        self.changed.until(|| !self.busy.replace(true)).await;
-        let _turn = Turn { busy: &self.busy, changed: &self.changed };
+        let _only = self.writing.lock().await;
         for (at, (name, column)) in CHECKPOINTS.into_iter().enumerate() {
             let content = encode(&self.table.borrow(), column);
             if content == self.written.borrow()[at] {
@@ -264,19 +261,6 @@ impl<I: Io> DataDir<I> {
         let marker = CleanShutdown { broker_epoch: -1 }.encode();
         let result = disk::write_file(&self.io, &self.path, CLEAN_SHUTDOWN, marker.into()).await;
         result.map_err(|source| DataDirError::Io { path: self.path.join(CLEAN_SHUTDOWN), source })
-    }
-}
-
-/// The right to write checkpoints, given back when dropped.
-struct Turn<'a> {
-    busy: &'a Cell<bool>,
-    changed: &'a Signal,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.busy.set(false);
-        self.changed.notify();
     }
 }
 

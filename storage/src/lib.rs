@@ -14,8 +14,8 @@ mod log;
 pub use data_dir::{CleanStart, DataDir, DataDirError, Identity, LogDirectory, PartitionOffsets};
 pub use disk::{read_file, write_file};
 pub use log::{
-    CreateError, Cut, DeleteError, Extent, Log, LogConfig, LogEvent, LogFailure, MaintainError, Mutation,
-    OpenError, ProducerSnapshot, ReadError, Recovery, RecoveryPoint, ReserveError, SegmentSize,
-    TimestampedOffset, put_aside,
+    CompactError, Compacted, Compaction, CreateError, Cut, DeleteError, Extent, Log, LogConfig, LogEvent,
+    LogFailure, MaintainError, Mutation, OpenError, ProducerSnapshot, ReadError, Recovery, RecoveryPoint,
+    ReserveError, SegmentSize, TimestampedOffset, put_aside,
 };
 pub use millrace_proto::files::LeaderEpoch;

@@ -1,6 +1,6 @@
 //! The 61 bytes in front of every record batch.
 
-use super::{BatchError, NO_PRODUCER_ID};
+use super::{BatchError, NO_PRODUCER_ID, NO_TIMESTAMP};
 use crate::compression::Codec;
 
 /// When a batch's timestamps were taken.
@@ -62,6 +62,16 @@ impl Attributes {
     /// Whether the base timestamp is the time from which compaction may drop the batch's tombstones (KIP-534).
     pub fn has_delete_horizon(self) -> bool {
         self.0 & Self::DELETE_HORIZON != 0
+    }
+
+    /// The same bits, but the base timestamp is such a time.
+    pub fn with_delete_horizon(self) -> Self {
+        Attributes(self.0 | Self::DELETE_HORIZON)
+    }
+
+    /// The same bits with another codec.
+    pub fn with_codec(self, codec: Codec) -> Self {
+        Attributes(self.0 & !Self::CODEC | codec.id() as i16)
     }
 
     /// The same bits with another timestamp type.
@@ -192,6 +202,16 @@ impl Header {
     /// Sequence number of the last record, or -1 for a batch without sequence numbers.
     pub fn last_sequence(&self) -> i32 {
         last_sequence(self.base_sequence, self.last_offset_delta)
+    }
+
+    /// From when on compaction may drop the batch's tombstones, if that was noted (KIP-534). Milliseconds since 1970.
+    pub fn delete_horizon(&self) -> Option<i64> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
+    }
+
+    /// The largest timestamp of the records that are there; `None` if there is none with a timestamp.
+    pub fn newest(&self) -> Option<i64> {
+        Some(self.max_timestamp).filter(|timestamp| self.record_count > 0 && *timestamp > NO_TIMESTAMP)
     }
 
     /// How the records are compressed.

@@ -10,12 +10,14 @@
 //! | recovery, about a batch on disk | [`verify`] |
 //! | whoever wants the records | [`records`] |
 //! | whoever makes a batch | [`Builder`], [`end_txn_marker`] |
+//! | compaction | [`Retain`], [`emptied`], [`placeholder`] |
 
 mod builder;
 mod control;
 mod error;
 mod header;
 mod records;
+mod retain;
 mod stamp;
 mod validate;
 mod varint;
@@ -26,6 +28,7 @@ pub use control::{ControlError, ControlType, EndTxn, EndTxnMarker, end_txn_marke
 pub use error::{BatchError, MAX_RECORD_ERRORS, RecordError, RecordFault, RecordReason, RejectedRecords};
 pub use header::{Attributes, Header, TimestampType, last_sequence};
 pub use records::{Record, RecordHeader, RecordHeaders, RecordIter, records};
+pub use retain::{Retain, Retained, emptied, placeholder};
 pub use stamp::{stamp, stamp_log_append_time, stamp_max_timestamp};
 pub use validate::{Checked, Limits, validate, verify};
 

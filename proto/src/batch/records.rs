@@ -96,6 +96,11 @@ impl<'a> RecordIter<'a> {
         &self.header
     }
 
+    /// The bytes of the records to come.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     fn read(&mut self) -> Result<Record<'a>, RecordFault> {
         let length = take_varint(&mut self.rest)?;
         let mut body = take(&mut self.rest, length)?;

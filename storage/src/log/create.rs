@@ -3,7 +3,7 @@
 use super::names;
 use super::reserve::create_files;
 use super::segment::{Active, Segment};
-use super::signal::Signal;
+use super::signal::{Gate, Lock, Signal};
 use super::state::{Inner, State};
 use super::types::{CreateError, LogConfig, LogEvent};
 use crate::disk;
@@ -57,6 +57,9 @@ pub(super) fn assemble<I: Io>(
         on_event,
         state: RefCell::new(state),
         changed: Signal::default(),
+        names: Lock::default(),
+        compacting: Lock::default(),
+        readers: Gate::default(),
     })
 }
 

@@ -14,6 +14,7 @@ const SUFFIXES: [&str; 3] = [names::LOG, names::INDEX, names::TIME_INDEX];
 
 impl<I: Io> Inner<I> {
     pub(super) async fn delete_segments_below(&self, offset: i64) -> Result<usize, MaintainError> {
+        let _names = self.names.lock().await;
         let _turn = self.turn().await;
         self.online()?;
         let doomed = self.doomed(offset);
@@ -22,10 +23,10 @@ impl<I: Io> Inner<I> {
         }
         let dir = self.dir.borrow().clone();
         for base in &doomed {
-            self.rename_segment(*base).await?;
+            let failed = |e: std::io::Error| MaintainError::Io { file: dir.clone(), reason: e.to_string() };
+            self.rename_segment(*base).await.map_err(failed)?;
             // One by one: after a power cut no segment may be gone while an older one is there.
-            let synced = self.io.sync_dir(&dir).await;
-            synced.map_err(|e| MaintainError::Io { file: dir.clone(), reason: e.to_string() })?;
+            self.io.sync_dir(&dir).await.map_err(failed)?;
         }
         let delay = {
             let mut state = self.state.borrow_mut();
@@ -34,8 +35,7 @@ impl<I: Io> Inner<I> {
             state.quarantine.forget_below(start);
             state.config.file_delete_delay
         };
-        let files = doomed.iter().flat_map(|base| SUFFIXES.map(|s| deleted(dir.join(names::file(*base, s)))));
-        self.remove_later(files.collect(), delay);
+        self.remove_deleted_later(&doomed, delay);
         Ok(doomed.len())
     }
 
@@ -62,22 +62,23 @@ impl<I: Io> Inner<I> {
         below.take_while(|base| state.unsettled != Some(*base)).collect()
     }
 
-    async fn rename_segment(&self, base: i64) -> Result<(), MaintainError> {
+    /// Gives a segment's files the names of deleted ones.
+    pub(super) async fn rename_segment(&self, base: i64) -> std::io::Result<()> {
         for suffix in SUFFIXES {
             let path = self.path(base, suffix);
             match self.io.rename(&path, &deleted(path.clone())).await {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(MaintainError::Io { file: path, reason: e.to_string() });
-                }
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// Readers may hold extents of these files; their names go later.
-    fn remove_later(&self, files: Vec<PathBuf>, delay: Duration) {
-        let io = self.io.clone();
+    /// Readers may hold extents of these segments' files; their names go later.
+    pub(super) fn remove_deleted_later(&self, bases: &[i64], delay: Duration) {
+        let dir = self.dir.borrow().clone();
+        let files = bases.iter().flat_map(|base| SUFFIXES.map(|s| deleted(dir.join(names::file(*base, s)))));
+        let (io, files) = (self.io.clone(), files.collect::<Vec<PathBuf>>());
         self.io.spawn(async move {
             io.sleep(delay).await;
             for file in files {
@@ -89,6 +90,7 @@ impl<I: Io> Inner<I> {
     }
 
     pub(super) async fn close(self: &Rc<Self>) -> Result<(), MaintainError> {
+        let _names = self.names.lock().await;
         let _turn = self.turn().await;
         self.online()?;
         let unsettled = self.state.borrow().unsettled;
@@ -124,6 +126,7 @@ impl<I: Io> Inner<I> {
     }
 
     pub(super) async fn delete(&self) -> Result<(), DeleteError> {
+        let _names = self.names.lock().await;
         let _turn = self.turn().await;
         let (from, delay) = {
             let mut state = self.state.borrow_mut();

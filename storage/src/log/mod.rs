@@ -9,6 +9,7 @@
 //! segment begins only when its predecessor is durable, so only the last segment ever holds anything that is not.
 
 mod append;
+mod compact;
 mod create;
 mod cut;
 mod epochs;
@@ -29,11 +30,12 @@ mod survey;
 mod timestamps;
 mod types;
 
+pub use compact::{CompactError, Compacted, Compaction};
 pub use maintain::put_aside;
 pub use types::*;
 
 pub(crate) use names::is_deleted_log;
-pub(crate) use signal::Signal;
+pub(crate) use signal::Lock;
 
 use bytes::{Bytes, BytesMut};
 use millrace_io::Io;
@@ -123,12 +125,28 @@ impl<I: Io> Log<I> {
 
     /// Every segment, oldest first.
     pub async fn segments(&self) -> Result<Vec<SegmentSize>, ReadError> {
+        let _inside = self.0.readers.enter().await;
         self.0.segments().await
     }
 
     /// The largest timestamp in the segment with this base, in milliseconds; `None` if no record has one.
     pub async fn largest_timestamp(&self, base: i64) -> Result<Option<i64>, ReadError> {
+        let _inside = self.0.readers.enter().await;
         Ok(self.0.largest_timestamp(base).await?.map(|entry| entry.timestamp))
+    }
+
+    /// The largest timestamp of the first batch in the segment with this base, in milliseconds; `None` if it has none, or no record any more.
+    pub async fn first_timestamp(&self, base: i64) -> Result<Option<i64>, ReadError> {
+        let _inside = self.0.readers.enter().await;
+        self.0.first_timestamp(base).await
+    }
+
+    /// Leaves out of the log what was written again later: see [`Compaction`]. Everything below `upto` must be committed. Runs beside everything
+    /// else, a little at a time; appends and reads go on.
+    /// # Errors
+    /// What was compacted before an error stays so.
+    pub async fn compact(&self, wanted: &Compaction) -> Result<Compacted, CompactError> {
+        self.0.compact(wanted).await
     }
 
     /// Begins a new segment at the end of the log, unless the active one is empty: so that retention may take all of it.
@@ -140,6 +158,7 @@ impl<I: Io> Log<I> {
 
     /// Bytes in all segments.
     pub async fn size(&self) -> Result<u64, ReadError> {
+        let _inside = self.0.readers.enter().await;
         self.0.size().await
     }
 
@@ -188,6 +207,7 @@ impl<I: Io> Log<I> {
         max_bytes: u64,
         at_least_one: bool,
     ) -> Result<Vec<Extent<I::File>>, ReadError> {
+        let _inside = self.0.readers.enter().await;
         self.0.read(offset, upto, max_bytes, at_least_one).await
     }
 
@@ -199,6 +219,7 @@ impl<I: Io> Log<I> {
     /// Calls `on_batch` with the header of every batch from `from` on (the first one may begin lower), up to what has
     /// been written; quarantined ranges are skipped. For producer state, from the snapshot's offset on.
     pub async fn replay(&self, from: i64, on_batch: &mut dyn FnMut(&Header)) -> Result<(), ReadError> {
+        let _inside = self.0.readers.enter().await;
         self.0.replay(from, on_batch).await
     }
 
@@ -208,11 +229,13 @@ impl<I: Io> Log<I> {
         timestamp: i64,
         upto: i64,
     ) -> Result<Option<TimestampedOffset>, ReadError> {
+        let _inside = self.0.readers.enter().await;
         self.0.offset_for_timestamp(timestamp, upto).await
     }
 
     /// The first record below `upto` that has the largest timestamp, if there is any record.
     pub async fn max_timestamp_offset(&self, upto: i64) -> Result<Option<TimestampedOffset>, ReadError> {
+        let _inside = self.0.readers.enter().await;
         self.0.max_timestamp_offset(upto).await
     }
 

@@ -10,6 +10,10 @@ pub(super) use millrace_proto::files::{
 
 /// Suffix of a file that is deleted and only waits for its readers.
 pub(super) const DELETED: &str = ".deleted";
+/// Suffix of a file that compaction is writing; a crash may leave one behind, which means nothing.
+pub(super) const CLEANED: &str = ".cleaned";
+/// Suffix of a log that compaction has written and that counts, but is not in its place yet.
+pub(super) const SWAP: &str = ".swap";
 const DELETED_DIR: &str = "-delete";
 const STRAY_DIR: &str = "-stray";
 /// Kafka's limit on a directory's name (`Topic` names are at most 249 long, file names 255).

@@ -204,7 +204,7 @@ pub(super) async fn write_indexes<I: Io>(io: &I, dir: &Path, segment: &mut Segme
     write_index(io, &mut segment.times, times).await
 }
 
-async fn write_index<I: Io, E: Entry>(
+pub(super) async fn write_index<I: Io, E: Entry>(
     io: &I,
     index: &mut SparseIndex<E, I::File>,
     file: I::File,

@@ -76,6 +76,11 @@ impl<I: Io> Walker<I> {
         })
     }
 
+    /// The whole batch that [`look`](Self::look) has found.
+    pub(super) async fn batch(&mut self, header: &Header) -> Result<Bytes> {
+        self.bytes(self.position, header.size()).await
+    }
+
     /// Moves behind a batch that [`look`](Self::look) has found.
     pub(super) fn skip(&mut self, header: &Header) {
         self.position += header.size() as u64;

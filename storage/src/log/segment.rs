@@ -19,6 +19,8 @@ pub(super) struct Segment<F> {
     pub(super) file: Option<F>,
     pub(super) offsets: SparseIndex<OffsetIndexEntry, F>,
     pub(super) times: SparseIndex<TimeIndexEntry, F>,
+    /// Its files have other names than they should, so they stay open.
+    pub(super) pinned: bool,
 }
 
 impl<F> Segment<F> {
@@ -30,6 +32,7 @@ impl<F> Segment<F> {
             file: None,
             offsets: SparseIndex::unopened(),
             times: SparseIndex::unopened(),
+            pinned: false,
         }
     }
 
@@ -114,7 +117,7 @@ impl Active {
         if position == 0 {
             self.first_timestamp = Some(header.max_timestamp);
         }
-        self.note_timestamp(header.max_timestamp, relative);
+        self.note_timestamp(header.newest(), relative);
         if self.since_index > u64::from(interval) {
             // A position beyond 4 GiB cannot be indexed; readers then walk from the last entry.
             if let Ok(position) = u32::try_from(position) {
@@ -132,7 +135,8 @@ impl Active {
     }
 
     /// Notes a batch's largest timestamp.
-    pub(super) fn note_timestamp(&mut self, timestamp: i64, relative: u32) {
+    pub(super) fn note_timestamp(&mut self, timestamp: Option<i64>, relative: u32) {
+        let Some(timestamp) = timestamp else { return };
         if timestamp > self.max_timestamp.map_or(NO_TIMESTAMP, |max| max.timestamp) {
             self.max_timestamp = Some(TimeIndexEntry { timestamp, relative_offset: relative });
         }

@@ -6,7 +6,7 @@
 use super::epochs::Epochs;
 use super::quarantine::Quarantine;
 use super::segment::{self, Active, Segment};
-use super::signal::Signal;
+use super::signal::{Gate, Lock, Signal};
 use super::types::{LogConfig, LogEvent, LogFailure, ReadError, SegmentSize};
 use super::{append::Gather, names};
 use millrace_io::{Io, Open};
@@ -39,6 +39,12 @@ pub(super) struct Inner<I: Io> {
     pub(super) state: RefCell<State<I::File>>,
     /// Notified whenever something moved that somebody may wait for.
     pub(super) changed: Signal,
+    /// The right to rename or delete segments' files; taken before [`turn`](Self::turn).
+    pub(super) names: Lock,
+    /// Compaction is one at a time.
+    pub(super) compacting: Lock,
+    /// Whoever looks something up in a segment is inside; a segment is replaced while nobody is.
+    pub(super) readers: Gate,
 }
 
 pub(super) struct State<F> {
@@ -152,9 +158,23 @@ impl<F: Clone> State<F> {
         self.bookmarks.iter().rev().find(same).map(|b| b.position)
     }
 
+    /// Forgets where reads of these segments ended.
+    pub(super) fn forget_positions(&mut self, bases: &[i64]) {
+        self.bookmarks.retain(|bookmark| !bases.contains(&bookmark.segment));
+        self.open_segments.retain(|base| !bases.contains(base));
+    }
+
+    /// The segment's files have their names: it is one as any other.
+    pub(super) fn unpin(&mut self, base: i64) {
+        if let Some(segment) = self.segment_mut(base) {
+            segment.pinned = false;
+            self.touch(base);
+        }
+    }
+
     /// Notes that an older segment's files are in use, and closes those that were not for longest.
     fn touch(&mut self, base: i64) {
-        if self.last().base == base {
+        if self.last().base == base || self.segment_mut(base).is_some_and(|segment| segment.pinned) {
             return;
         }
         self.open_segments.retain(|b| *b != base);

@@ -1,5 +1,6 @@
 //! What is in a log's directory, and how a segment ends, without reading all of it.
 
+use super::compact;
 use super::index::SparseIndex;
 use super::names;
 use super::recover::remove_segment;
@@ -21,6 +22,8 @@ pub(super) struct Listing {
     pub(super) snapshots: Vec<i64>,
     offset_indexes: BTreeSet<i64>,
     time_indexes: BTreeSet<i64>,
+    /// Base offsets of rewritten segments that are not in their place yet.
+    swaps: Vec<i64>,
     /// Files that mean nothing any more.
     leftovers: Vec<String>,
 }
@@ -51,16 +54,30 @@ impl Listing {
             self.time_indexes.insert(base);
         } else if let Some(offset) = names::base_of(&name, names::SNAPSHOT) {
             self.snapshots.push(offset);
-        } else if name.ends_with(names::DELETED) || name.ends_with(disk::TEMPORARY) {
+        } else if let Some(base) = name.strip_suffix(names::SWAP).and_then(|n| names::base_of(n, names::LOG))
+        {
+            self.swaps.push(base);
+        } else if [names::DELETED, names::CLEANED, disk::TEMPORARY].iter().any(|end| name.ends_with(end)) {
             self.leftovers.push(name);
         }
     }
 
-    /// Finishes what was begun: deleted files go, and temporary ones, and indexes without a segment, and segments that
+    /// Finishes what was begun: compacted segments get their place, deleted files go, and temporary ones, and indexes without a segment, and segments that
     /// lie wholly below the start of the log.
     pub(super) async fn tidy<I: Io>(mut self, io: &I, dir: &Path, log_start: i64) -> Result<Self> {
         for name in self.leftovers.drain(..) {
             disk::remove_file(io, &dir.join(name)).await?;
+        }
+        for base in std::mem::take(&mut self.swaps) {
+            let covered = compact::complete(io, dir, base, &self.bases).await?;
+            self.bases.retain(|other| !covered.contains(other));
+            if let Err(at) = self.bases.binary_search(&base) {
+                self.bases.insert(at, base);
+            }
+            for gone in covered.iter().chain([&base]) {
+                self.offset_indexes.remove(gone);
+                self.time_indexes.remove(gone);
+            }
         }
         while self.bases.get(1).is_some_and(|next| *next <= log_start) {
             remove_segment(io, dir, self.bases.remove(0)).await?;
@@ -110,7 +127,7 @@ pub(super) async fn tail<I: Io>(io: &I, dir: &Path, base: i64) -> Result<Tail<I:
     segment.size = Some(len);
     let mut end = base;
     while let Some((_, header)) = walker.next().await? {
-        active.note_timestamp(header.max_timestamp, segment.relative(header.last_offset()));
+        active.note_timestamp(header.newest(), segment.relative(header.last_offset()));
         end = header.next_offset();
     }
     Ok(Tail { segment, active, end, position: walker.position, len })

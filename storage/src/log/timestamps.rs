@@ -65,6 +65,14 @@ impl<I: Io> Inner<I> {
         self.time_floor(base, |e| e.timestamp, i64::MAX, 1.0).await
     }
 
+    /// The timestamp of a segment's first batch, if it has a record with one.
+    pub(super) async fn first_timestamp(&self, base: i64) -> Result<Option<i64>, ReadError> {
+        self.online()?;
+        let opened = self.segment_of(base).await?;
+        let mut walker = self.walker_at(&opened, 0);
+        Ok(self.next_batch(&mut walker, &opened).await?.and_then(|(_, header)| header.newest()))
+    }
+
     async fn time_floor(
         &self,
         base: i64,
@@ -103,7 +111,7 @@ impl<I: Io> Inner<I> {
                 let largest_here = match header.base_offset < from {
                     // The header speaks for records that are deleted, too.
                     true => self.largest_in(&opened, position, &header, from).await?,
-                    false => header.max_timestamp,
+                    false => header.newest().unwrap_or(-1),
                 };
                 largest = largest.max(Some(largest_here).filter(|t| *t >= 0));
             }
@@ -146,7 +154,7 @@ impl<I: Io> Inner<I> {
             if header.base_offset >= upto {
                 break;
             }
-            if header.max_timestamp >= timestamp && header.last_offset() >= from {
+            if header.newest().is_some_and(|newest| newest >= timestamp) && header.last_offset() >= from {
                 let found = self.record_in(&opened, position, &header, timestamp, from).await?;
                 if found.is_some() {
                     return Ok(found.filter(|f| f.offset < upto));

@@ -68,6 +68,8 @@ pub enum Mutation {
     SyncCoversLaterWrites,
     /// Recovery cuts at the first damage, durable or not.
     CutBelowCheckpoint,
+    /// A compacted segment takes its place before it is on the disk.
+    SwapUnsynced,
 }
 
 /// What happened to a log, told as soon as it is known. The listener must not call back into `reserve` synchronously;
