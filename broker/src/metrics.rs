@@ -119,6 +119,14 @@ pub struct Metrics {
     pub expired_segments: Counter,
     /// Bytes of those segments.
     pub expired_bytes: Counter,
+    /// Passes of compaction that came to their end.
+    pub compactions: Counter,
+    /// Passes that did not.
+    pub failed_compactions: Counter,
+    /// Records that compaction removed.
+    pub compacted_records: Counter,
+    /// Bytes that logs shrank by compaction.
+    pub compacted_bytes: Counter,
     /// Calls taken from other shards.
     pub hops: Counter,
 }
@@ -152,6 +160,8 @@ pub struct Snapshot {
     appended: [u64; 3],
     expired_segments: u64,
     expired_bytes: u64,
+    /// Passes, failed passes, records, bytes.
+    compaction: [u64; 4],
     hops: u64,
 }
 
@@ -182,6 +192,12 @@ impl Metrics {
             appended: [self.appended_batches.get(), self.appended_bytes.get(), self.appended_records.get()],
             expired_segments: self.expired_segments.get(),
             expired_bytes: self.expired_bytes.get(),
+            compaction: [
+                self.compactions.get(),
+                self.failed_compactions.get(),
+                self.compacted_records.get(),
+                self.compacted_bytes.get(),
+            ],
             hops: self.hops.get(),
         }
     }
@@ -262,6 +278,30 @@ impl Snapshot {
                 "counter",
                 "Bytes of the segments that retention deleted.",
                 self.expired_bytes,
+            ),
+            one(
+                "millrace_compactions_total",
+                "counter",
+                "Passes of compaction that came to their end.",
+                self.compaction[0],
+            ),
+            one(
+                "millrace_failed_compactions_total",
+                "counter",
+                "Passes of compaction that did not; the log says why.",
+                self.compaction[1],
+            ),
+            one(
+                "millrace_compaction_removed_records_total",
+                "counter",
+                "Records that compaction removed.",
+                self.compaction[2],
+            ),
+            one(
+                "millrace_compaction_freed_bytes_total",
+                "counter",
+                "Bytes that logs shrank by compaction.",
+                self.compaction[3],
             ),
             one("millrace_shard_hops_total", "counter", "Calls taken from other shards.", self.hops),
             one(

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a clock, a file or a socket, and nothing is random: time arrives as an argument, work leaves as a value.
 //!
+//! - [`compaction`]: when a log is worth compacting, and how far.
 //! - [`fetch_sessions`]: what clients fetch, remembered.
 //! - [`offset`]: one type for each kind of offset, so that none is taken for another.
 //! - [`partition`]: one partition as its leader sees it.
@@ -9,6 +10,7 @@
 //! - [`placement`]: which core of a broker owns a partition.
 //! - [`retention`]: which segments of a log are to go.
 
+pub mod compaction;
 pub mod fetch_sessions;
 pub mod meta;
 pub mod offset;

@@ -7,9 +7,9 @@ use crate::log::{Lock, RecoveryPoint, is_deleted_log};
 use bytes::Bytes;
 use millrace_io::Io;
 use millrace_proto::files::{
-    CLEAN_SHUTDOWN, CleanShutdown, DATA_FORMAT, DataFormat, FormatError, HIGH_WATERMARKS, LOCK, LOG_STARTS,
-    META_PROPERTIES, MetaProperties, PartitionOffset, RECOVERY_POINTS, encode_offsets, encode_uuid,
-    parse_offsets, parse_partition_dir_name, partition_dir_name,
+    CLEAN_SHUTDOWN, CLEANER_OFFSETS, CleanShutdown, DATA_FORMAT, DataFormat, FormatError, HIGH_WATERMARKS,
+    LOCK, LOG_STARTS, META_PROPERTIES, MetaProperties, PartitionOffset, RECOVERY_POINTS, encode_offsets,
+    encode_uuid, parse_offsets, parse_partition_dir_name, partition_dir_name,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -64,6 +64,8 @@ pub struct PartitionOffsets {
     pub high_watermark: i64,
     /// [`crate::Log::log_start`].
     pub log_start: i64,
+    /// [`crate::Compacted::upto`] of the last compaction; 0 for none.
+    pub cleaned: i64,
 }
 
 /// Why a data directory cannot be used.
@@ -118,16 +120,18 @@ struct Offsets {
     recovery_point: Option<i64>,
     high_watermark: Option<i64>,
     log_start: Option<i64>,
+    cleaned: Option<i64>,
 }
 
 type Table = BTreeMap<(Arc<str>, i32), Offsets>;
 type Column = fn(&mut Offsets) -> &mut Option<i64>;
 
-/// The three files, and what each of them holds.
-const CHECKPOINTS: [(&str, Column); 3] = [
+/// The files, and what each of them holds.
+const CHECKPOINTS: [(&str, Column); 4] = [
     (LOG_STARTS, |o| &mut o.log_start),
     (RECOVERY_POINTS, |o| &mut o.recovery_point),
     (HIGH_WATERMARKS, |o| &mut o.high_watermark),
+    (CLEANER_OFFSETS, |o| &mut o.cleaned),
 ];
 
 /// The data directory, open and locked.
@@ -139,7 +143,7 @@ pub struct DataDir<I: Io> {
     logs: Vec<LogDirectory>,
     table: RefCell<Table>,
     /// What each checkpoint file holds now.
-    written: RefCell<[Bytes; 3]>,
+    written: RefCell<[Bytes; 4]>,
     /// One task at a time writes checkpoints.
     writing: Lock,
     _lock: I::Lock,
@@ -226,6 +230,7 @@ impl<I: Io> DataDir<I> {
                 let known = entry.log_start.filter(|_| reported.high_watermark > 0).unwrap_or(0);
                 // As Kafka: a log that begins at 0 needs no entry.
                 entry.log_start = Some(reported.log_start.max(known)).filter(|start| *start > 0);
+                entry.cleaned = Some(reported.cleaned).filter(|cleaned| *cleaned > 0);
             }
         }
         self.write_checkpoints().await
@@ -336,8 +341,8 @@ async fn take_marker<I: Io>(io: &I, path: &Path) -> std::io::Result<CleanStart> 
     Ok(start)
 }
 
-async fn load_checkpoints<I: Io>(io: &I, path: &Path) -> Result<(Table, [Bytes; 3]), DataDirError> {
-    let (mut table, mut written) = (Table::new(), [const { Bytes::new() }; 3]);
+async fn load_checkpoints<I: Io>(io: &I, path: &Path) -> Result<(Table, [Bytes; 4]), DataDirError> {
+    let (mut table, mut written) = (Table::new(), [const { Bytes::new() }; 4]);
     for (at, (name, column)) in CHECKPOINTS.into_iter().enumerate() {
         let Some(content) = read(io, path, name).await? else { continue };
         for entry in parse_offsets(&content).map_err(|e| damaged(path, name, e))? {
@@ -377,6 +382,7 @@ async fn find_logs<I: Io>(
                 recovery: RecoveryPoint {
                     checkpoint: known.recovery_point.unwrap_or(0),
                     log_start: known.log_start.unwrap_or(0),
+                    cleaned: known.cleaned.unwrap_or(0),
                     clean: start == CleanStart::Clean,
                 },
                 high_watermark: known.high_watermark,

@@ -90,6 +90,7 @@ impl Context {
             recovery_point: self.log.recovery_point(),
             high_watermark: self.log.durable(),
             log_start: self.log.log_start(),
+            cleaned: self.history.borrow().compacted,
         };
         self.dir.checkpoint(vec![offsets]).await.is_ok()
     }
@@ -320,6 +321,8 @@ async fn compact(cx: Context, mut rng: Rng) {
                 now_ms: cx.io.wall_clock(),
                 delete_retention_ms: if rng.chance(0.7) { 0 } else { 1000 },
                 memory: if rng.chance(0.2) { 200 } else { 1 << 20 },
+                load: 0.9,
+                window: rng.within(100..=20_000) as usize,
                 bytes_per_second: rng.chance(0.2).then_some(1 << 20),
                 producers: history.last_batches(history.durable),
             }

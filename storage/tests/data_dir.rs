@@ -19,7 +19,14 @@ async fn open(io: SimIo, node_id: i32) -> Result<DataDir<SimIo>, DataDirError> {
 
 fn offsets(topic: &str, recovery_point: i64) -> PartitionOffsets {
     let (high_watermark, log_start) = (recovery_point - 1, recovery_point - 2);
-    PartitionOffsets { topic: topic.into(), partition: 3, recovery_point, high_watermark, log_start }
+    PartitionOffsets {
+        topic: topic.into(),
+        partition: 3,
+        recovery_point,
+        high_watermark,
+        log_start,
+        cleaned: 0,
+    }
 }
 
 #[test]
@@ -100,7 +107,7 @@ fn checkpoints_survive_and_deleted_partitions_do_not() {
     drop(dir);
     let dir = world.run_until(open(host.core(0), 1)).expect("the directory");
     let found: Vec<_> = dir.logs().iter().map(|l| (l.topic.as_str(), l.recovery, l.high_watermark)).collect();
-    let known = RecoveryPoint { checkpoint: 10, log_start: 8, clean: false };
+    let known = RecoveryPoint { checkpoint: 10, log_start: 8, ..RecoveryPoint::default() };
     assert_eq!(found, [("a", known, Some(9)), ("b", RecoveryPoint::default(), None)]);
     world.run_for(std::time::Duration::from_secs(1));
     let names = world.run_until(host.core(0).read_dir(Path::new(DATA))).expect("a listing");

@@ -83,6 +83,7 @@ async fn write(io: SimIo) {
         recovery_point: log.recovery_point(),
         high_watermark: end,
         log_start: 0,
+        cleaned: 0,
     };
     dir.checkpoint(vec![offsets]).await.expect("room");
     dir.close(true).await.expect("room");

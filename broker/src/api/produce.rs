@@ -179,7 +179,7 @@ pub(crate) fn batch_limits<I: Io>(shard: &Shard<I>, rules: &Rules, zstd: bool) -
         caps: Caps { max_bytes: shard.config().limits.decompressed_batch_bytes, ..Caps::default() },
         timestamps: rules.timestamps.map(|window| window.at(shard.io().wall_clock())),
         zstd,
-        ..batch::Limits::default()
+        keys_required: rules.keys_required,
     }
 }
 

@@ -167,18 +167,6 @@ pub(super) static NOT_YET: &[NotYet] = &[
         ],
     },
     NotYet {
-        about: "Compaction is not there yet.",
-        settings: &[
-            ("log.cleaner.backoff.ms", Int, "15000"),
-            ("log.cleaner.dedupe.buffer.size", Int, "134217728"),
-            ("log.cleaner.enable", Boolean, "true"),
-            ("log.cleaner.io.buffer.load.factor", Double, "0.9"),
-            ("log.cleaner.io.buffer.size", Int, "524288"),
-            ("log.cleaner.io.max.bytes.per.second", Double, "1.7976931348623157E308"),
-            ("log.cleaner.threads", Int, "1"),
-        ],
-    },
-    NotYet {
         about: "Tiered storage is not there yet.",
         settings: &[
             ("follower.fetch.last.tiered.offset.enable", Boolean, "false"),

@@ -85,7 +85,7 @@ fn what_is_not_supported_yet_is_refused_but_for_its_default() {
         "{said}"
     );
     assert!(refused("ssl.keystore.location=/k").contains("not supported yet"));
-    assert!(refused("log.cleanup.policy=compact").contains("not supported yet"));
+    assert!(refused("remote.log.reader.threads=3").contains("not supported yet"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! of topics; [`Config::from_properties`] reads them from a file.
 
 mod alteration;
+mod cleaner;
 mod kafka_names;
 mod listeners;
 mod load;
@@ -13,6 +14,7 @@ pub mod registry;
 pub mod topic;
 
 pub use alteration::Alterable;
+pub use cleaner::Cleaner;
 pub use load::{ConfigError, Warning};
 
 use crate::limits::Limits;
@@ -81,6 +83,8 @@ pub struct Config {
     pub topics: TopicSettings,
     /// `log.retention.check.interval.ms`: how often partitions are looked at for what they need not keep.
     pub retention_check: Duration,
+    /// How compaction goes about its work.
+    pub cleaner: Cleaner,
     /// Bounds on what clients can make the broker hold.
     pub limits: Limits,
     /// `shards`; `None` is one per core. Whoever starts the machine decides.
@@ -107,6 +111,7 @@ impl Default for Config {
             default_replication_factor: 1,
             topics: TopicSettings::default(),
             retention_check: Duration::from_secs(300),
+            cleaner: Cleaner::default(),
             limits: Limits::default(),
             shards: None,
             given: BTreeMap::new(),

@@ -81,7 +81,7 @@ impl Setting {
 
     /// Whether brokers may be given it while they run, as in Kafka.
     pub fn is_dynamic(&self) -> bool {
-        self.name == topic::PRODUCER_EXPIRATION || self.dynamic_topic_setting().is_some()
+        DYNAMIC_FIELDS.contains(&self.name) || self.dynamic_topic_setting().is_some()
     }
 
     /// The setting of topics that it is the broker's value of, if it may change while the broker runs: those in larger units may not.
@@ -113,6 +113,17 @@ impl Setting {
         (!text.is_empty()).then(|| text.to_owned())
     }
 }
+
+/// Settings in the configuration itself that may change while the broker runs.
+pub(super) const DYNAMIC_FIELDS: &[&str] = &[
+    topic::PRODUCER_EXPIRATION,
+    "log.cleaner.threads",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.io.max.bytes.per.second",
+];
 
 const I32: i64 = i32::MAX as i64;
 const HOUR: i64 = 60 * 60 * 1000;
@@ -207,6 +218,20 @@ static OWN: &[Setting] = &[
         |d, v| { d.config.topics.producer_expiration = millis(v, 1..=I32)?; Ok(()) }, |c| Some(c.topics.producer_expiration.as_millis().to_string())),
     field!(true "log.retention.check.interval.ms" Long "How often partitions are looked at for what they need not keep.",
         |d, v| { d.config.retention_check = millis(v, 1..=YEAR)?; Ok(()) }, |c| Some(c.retention_check.as_millis().to_string())),
+    field!(true "log.cleaner.enable" Boolean "Whether topics are compacted that have `cleanup.policy=compact`.",
+        |d, v| { d.config.cleaner.enabled = boolean(v)?; Ok(()) }, |c| Some(c.cleaner.enabled.to_string())),
+    field!(true "log.cleaner.threads" Int "How many threads compact. Every shard compacts its own partitions, one at a time, whatever this says.",
+        |d, v| { d.config.cleaner.threads = number(v, 0..=I32)?; Ok(()) }, |c| Some(c.cleaner.threads.to_string())),
+    field!(true "log.cleaner.backoff.ms" Long "How long to wait, when no log needs compacting, before looking again.",
+        |d, v| { d.config.cleaner.backoff = millis(v, 0..=YEAR)?; Ok(()) }, |c| Some(c.cleaner.backoff.as_millis().to_string())),
+    field!(true "log.cleaner.dedupe.buffer.size" Long "Bytes for the keys of what is compacted, over all shards, 24 for each key; taken only while a log is compacted, and only as many as it needs.",
+        |d, v| { d.config.cleaner.key_bytes = number(v, 1 << 20..=i64::MAX)?; Ok(()) }, |c| Some(c.cleaner.key_bytes.to_string())),
+    field!(true "log.cleaner.io.buffer.load.factor" Double "How full the memory for keys may get, 0 to 1: the fuller, the slower.",
+        |d, v| { d.config.cleaner.load_factor = fraction(v, 0.1, 0.99)?; Ok(()) }, |c| Some(c.cleaner.load_factor.to_string())),
+    field!(true "log.cleaner.io.buffer.size" Int "Bytes that compaction reads at once.",
+        |d, v| { d.config.cleaner.io_bytes = number(v, 4096..=64 << 20)?; Ok(()) }, |c| Some(c.cleaner.io_bytes.to_string())),
+    field!(true "log.cleaner.io.max.bytes.per.second" Double "How many bytes each shard compacts in a second at most. Other work goes first in any case.",
+        |d, v| { d.config.cleaner.bytes_per_second = fraction(v, 1.0, f64::MAX)?; Ok(()) }, |c| Some(kafka_double(c.cleaner.bytes_per_second))),
     topics!("log.retention.hours" Int "`log.retention.ms` in hours.", "retention.ms", HOUR, Some("168")),
     topics!("log.retention.minutes" Int "`log.retention.ms` in minutes.", "retention.ms", MINUTE, None),
     topics!("log.retention.ms" Long "The time that a partition keeps; -1 for all. Over `log.retention.minutes`, over `log.retention.hours`.", "retention.ms", 1, None),
@@ -274,6 +299,16 @@ fn number<T: TryFrom<i64>>(text: &str, range: RangeInclusive<i64>) -> Result<T, 
 
 fn millis(text: &str, range: RangeInclusive<i64>) -> Result<Duration, String> {
     Ok(Duration::from_millis(number(text, range)?))
+}
+
+fn fraction(text: &str, min: f64, max: f64) -> Result<f64, String> {
+    let parsed = text.trim().parse().ok().filter(|n: &f64| (min..=max).contains(n));
+    parsed.ok_or_else(|| format!("expected a number from {min} to {}", kafka_double(max)))
+}
+
+/// A number as Java writes it, where that matters: the largest one.
+fn kafka_double(number: f64) -> String {
+    if number == f64::MAX { "1.7976931348623157E308".into() } else { number.to_string() }
 }
 
 fn boolean(text: &str) -> Result<bool, String> {

@@ -3,6 +3,7 @@
 //!
 //! A setting that is not honoured yet may be set to its default only: nothing is stored and ignored.
 
+use millrace_logic::compaction::Compaction;
 use millrace_logic::meta::{ConfigResource, Image, ResourceKind};
 use millrace_logic::partition;
 use millrace_logic::retention::Retention;
@@ -87,12 +88,12 @@ use Values::{Boolean, Fraction, Int, ListOf, Long, OneOf, Text};
 
 /// Every setting, by name.
 pub static SETTINGS: &[Setting] = settings! {
-    default_only "cleanup.policy" <- "log.cleanup.policy" = "delete", ListOf(&["compact", "delete"]), "What happens to old segments.";
+    honoured "cleanup.policy" <- "log.cleanup.policy" = "delete", ListOf(&["compact", "delete"]), "What happens to old segments.";
     default_only "compression.gzip.level" <- "compression.gzip.level" = "-1", Int(-1, 9), "The level when the broker compresses with gzip.";
     default_only "compression.lz4.level" <- "compression.lz4.level" = "9", Int(1, 17), "The level when the broker compresses with lz4.";
     default_only "compression.type" <- "compression.type" = "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "How batches are compressed; `producer` keeps them as they come.";
     default_only "compression.zstd.level" <- "compression.zstd.level" = "3", Int(-131_072, 22), "The level when the broker compresses with zstd.";
-    default_only "delete.retention.ms" <- "log.cleaner.delete.retention.ms" = "86400000", Long(0, MS), "How long tombstones stay in compacted topics.";
+    honoured "delete.retention.ms" <- "log.cleaner.delete.retention.ms" = "86400000", Long(0, MS), "How long tombstones stay in compacted topics.";
     honoured "file.delete.delay.ms" <- "log.segment.delete.delay.ms" = "60000", Long(0, MS), "How long deleted files stay on disk.";
     honoured "flush.messages" <- "log.flush.interval.messages" = LONG, Long(1, MS), "Sync after this many records, where write.caching left syncing to it.";
     honoured "flush.ms" = LONG, Long(0, MS), "Sync after this time, where write.caching left syncing to it.";
@@ -101,13 +102,13 @@ pub static SETTINGS: &[Setting] = settings! {
     default_only "leader.replication.throttled.replicas" = "", Text, "Replicas whose leading is throttled.";
     default_only "local.retention.bytes" <- "log.local.retention.bytes" = "-2", Long(-2, MS), "Bytes kept on local disks of a tiered topic.";
     default_only "local.retention.ms" <- "log.local.retention.ms" = "-2", Long(-2, MS), "Time kept on local disks of a tiered topic.";
-    default_only "max.compaction.lag.ms" <- "log.cleaner.max.compaction.lag.ms" = LONG, Long(1, MS), "The longest that a record stays uncompacted.";
+    honoured "max.compaction.lag.ms" <- "log.cleaner.max.compaction.lag.ms" = LONG, Long(1, MS), "The longest that a record stays uncompacted.";
     honoured "max.message.bytes" <- "message.max.bytes" = "1048588", Int(0, INT), "The largest batch, as it comes.";
     honoured "message.timestamp.after.max.ms" <- "log.message.timestamp.after.max.ms" = "3600000", Long(0, MS), "How far ahead of the broker's clock a record's timestamp may be.";
     honoured "message.timestamp.before.max.ms" <- "log.message.timestamp.before.max.ms" = LONG, Long(0, MS), "How far behind the broker's clock a record's timestamp may be.";
     honoured "message.timestamp.type" <- "log.message.timestamp.type" = "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), "Whose time the records carry.";
-    default_only "min.cleanable.dirty.ratio" <- "log.cleaner.min.cleanable.ratio" = "0.5", Fraction(0.0, 1.0), "How much of a log must be uncompacted before it is compacted.";
-    default_only "min.compaction.lag.ms" <- "log.cleaner.min.compaction.lag.ms" = "0", Long(0, MS), "The least that a record stays uncompacted.";
+    honoured "min.cleanable.dirty.ratio" <- "log.cleaner.min.cleanable.ratio" = "0.5", Fraction(0.0, 1.0), "How much of a log must be uncompacted before it is compacted.";
+    honoured "min.compaction.lag.ms" <- "log.cleaner.min.compaction.lag.ms" = "0", Long(0, MS), "The least that a record stays uncompacted.";
     honoured "min.insync.replicas" <- "min.insync.replicas" = "1", Int(1, INT), "In-sync replicas that acks=all needs; never more than the topic has replicas.";
     honoured "preallocate" <- "log.preallocate" = "false", Boolean, "Whether segments are allocated whole.";
     default_only "remote.log.copy.disable" = "false", Boolean, "Whether a tiered topic stops copying.";
@@ -263,6 +264,12 @@ fn configs<'a>(image: &'a Image, kind: ResourceKind, name: &str) -> Option<&'a C
     image.configs(&ConfigResource { kind, name: name.to_owned() }).map(|configs| &**configs)
 }
 
+/// What this broker, or else all brokers, were given while they run.
+pub(super) fn broker_setting<'a>(image: &'a Image, node_id: i32, name: &str) -> Option<&'a str> {
+    let given = |of: &str| configs(image, ResourceKind::Broker, of)?.get(name);
+    given(&node_id.to_string()).or_else(|| given("")).map(String::as_str)
+}
+
 /// What holds for one topic: its own setting, or else what this broker or all brokers were given while they ran, or else what the
 /// broker's file says, or else the default.
 #[derive(Clone, Copy, Debug)]
@@ -318,11 +325,24 @@ impl<'a> Effective<'a> {
         self.get(name).trim().parse().unwrap_or_default()
     }
 
+    /// All of how a partition behaves.
+    pub fn behaviour(&self) -> Behaviour {
+        Behaviour {
+            log: self.log(),
+            settings: self.partition(),
+            retention: self.retention(),
+            compaction: self.compaction(),
+        }
+    }
+
     /// How the log behaves.
     pub fn log(&self) -> LogConfig {
+        let compaction = self.compaction();
+        // What is overdue for compaction must not be active for longer.
+        let lag = compaction.max_lag_ms.filter(|_| compaction.compacts).unwrap_or(i64::MAX);
         LogConfig {
             segment_bytes: self.number("segment.bytes") as u32,
-            segment_ms: self.number("segment.ms"),
+            segment_ms: self.number("segment.ms").min(lag),
             segment_jitter_ms: self.number("segment.jitter.ms"),
             segment_index_bytes: self.number("segment.index.bytes") as u32,
             index_interval_bytes: self.number("index.interval.bytes") as u32,
@@ -358,10 +378,25 @@ impl<'a> Effective<'a> {
     pub fn retention(&self) -> Retention {
         let kept = |name| Some(self.number(name)).filter(|limit| *limit >= 0);
         Retention {
-            deletes: self.get("cleanup.policy").split(',').any(|word| word.trim() == "delete"),
+            deletes: self.cleans_up_by("delete"),
             bytes: kept("retention.bytes").map(|bytes| bytes as u64),
             ms: kept("retention.ms"),
         }
+    }
+
+    /// How the partition is compacted.
+    fn compaction(&self) -> Compaction {
+        Compaction {
+            compacts: self.cleans_up_by("compact"),
+            min_dirty_ratio: self.get("min.cleanable.dirty.ratio").trim().parse().unwrap_or_default(),
+            min_lag_ms: self.number("min.compaction.lag.ms"),
+            max_lag_ms: Some(self.number("max.compaction.lag.ms")).filter(|lag| *lag < i64::MAX),
+            delete_retention_ms: self.number("delete.retention.ms"),
+        }
+    }
+
+    fn cleans_up_by(&self, policy: &str) -> bool {
+        self.get("cleanup.policy").split(',').any(|word| word.trim() == policy)
     }
 
     /// What produced batches are checked against.
@@ -370,12 +405,26 @@ impl<'a> Effective<'a> {
         Rules {
             max_batch_bytes: self.number("max.message.bytes") as usize,
             segment_bytes: self.number("segment.bytes") as usize,
+            keys_required: self.cleans_up_by("compact"),
             timestamps: create_time.then(|| TimestampWindow {
                 before_ms: self.number("message.timestamp.before.max.ms"),
                 after_ms: self.number("message.timestamp.after.max.ms"),
             }),
         }
     }
+}
+
+/// How a partition behaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Behaviour {
+    /// Its log.
+    pub log: LogConfig,
+    /// The partition itself.
+    pub settings: partition::Settings,
+    /// What it keeps.
+    pub retention: Retention,
+    /// How it is compacted.
+    pub compaction: Compaction,
 }
 
 /// What produced batches are checked against, typed: looked up once per batch.
@@ -385,6 +434,8 @@ pub struct Rules {
     pub max_batch_bytes: usize,
     /// `segment.bytes`: a larger batch fits in no segment.
     pub segment_bytes: usize,
+    /// Whether every record needs a key, as compaction does.
+    pub keys_required: bool,
     /// The accepted timestamps; `None` where the broker overwrites them.
     pub timestamps: Option<TimestampWindow>,
 }
@@ -432,9 +483,27 @@ mod tests {
 
     #[test]
     fn what_is_not_honoured_is_refused_by_name() {
-        let error = check("cleanup.policy", "compact").expect_err("not yet");
-        assert!(error.starts_with("cleanup.policy=compact is not supported yet"), "{error}");
-        assert_eq!(check("cleanup.policy", "delete"), Ok(()));
+        let error = check("remote.storage.enable", "true").expect_err("not yet");
+        assert!(error.starts_with("remote.storage.enable=true is not supported yet"), "{error}");
+        assert_eq!(check("remote.storage.enable", "false"), Ok(()));
+    }
+
+    #[test]
+    fn compaction_is_what_the_policy_says() {
+        let policy = |policy: &str| {
+            let own = BTreeMap::from([
+                ("cleanup.policy".to_owned(), policy.to_owned()),
+                ("max.compaction.lag.ms".to_owned(), "7000".to_owned()),
+                ("min.cleanable.dirty.ratio".to_owned(), "0.25".to_owned()),
+            ]);
+            TopicSettings::default().of(Some(&own)).behaviour()
+        };
+        let both = policy("compact,delete");
+        assert!(both.compaction.compacts && both.retention.deletes);
+        assert_eq!((both.compaction.min_dirty_ratio, both.log.segment_ms), (0.25, 7000));
+        let neither = policy("delete");
+        assert!(!neither.compaction.compacts && neither.log.segment_ms > 7000);
+        assert!(!policy("compact").retention.deletes);
     }
 
     #[test]

@@ -324,6 +324,7 @@ impl<I: Io> MetadataDriver<I> {
                         recovery_point: 0,
                         high_watermark: 0,
                         log_start: 0,
+                        cleaned: 0,
                     });
                 }
                 _ => {}
@@ -405,6 +406,7 @@ impl<I: Io> Deciding<I> {
             recovery_point: self.log.recovery_point(),
             high_watermark: self.log.durable(),
             log_start: self.log.log_start(),
+            cleaned: 0,
         }
     }
 }

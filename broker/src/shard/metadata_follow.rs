@@ -113,8 +113,7 @@ impl<I: Io> Shard<I> {
     ) -> Result<Rc<PartitionDriver<I>>, PartitionError> {
         let state = &self.0;
         let dir = state.config.data_dir.join(format!("{}-{}", topic.name, id.partition));
-        let effective = state.config.effective(image, &topic.name);
-        let (log, settings, retention) = (effective.log(), effective.partition(), effective.retention());
+        let behaviour = state.config.effective(image, &topic.name).behaviour();
         let place = || Place {
             id,
             topic: topic.name.clone(),
@@ -122,9 +121,7 @@ impl<I: Io> Shard<I> {
             recovery,
             broker: state.config.node_id,
             leader_epoch: LeaderEpoch::new(leader_epoch),
-            log: log.clone(),
-            settings,
-            retention,
+            behaviour: behaviour.clone(),
         };
         match PartitionDriver::start(state.io.clone(), state.house.clone(), place()).await {
             // A topic of this name was deleted and made again, and its directory could not be renamed in between: keep what is not ours.

@@ -5,12 +5,14 @@
 
 mod answers;
 pub mod calls;
+mod compaction;
 pub mod fetch;
 pub mod metadata;
 mod metadata_follow;
 mod metadata_image;
 mod metadata_log;
 mod metadata_start;
+mod partition_compaction;
 pub mod partition_driver;
 mod partition_retention;
 mod producer_files;

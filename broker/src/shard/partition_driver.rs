@@ -3,20 +3,22 @@
 //! Lives on the core that owns the partition. Batches enter in the order in which they arrive here: one that must wait
 //! for disk space holds back those behind it.
 
+use crate::config::topic::Behaviour;
 use crate::shard::tickets::{ProduceTicket, WatchTicket};
 use bytes::BytesMut;
 use millrace_io::Io;
+use millrace_logic::compaction::Compaction;
 use millrace_logic::offset::{Durable, LogEnd, LogStart, Offset, Written};
 use millrace_logic::partition::{
     Acks, BatchFacts, Bounds, Decision, Effect, EpochEnd, EpochEntry, Epochs, FetchError, Isolation,
     LeaderEpoch, ListError, LoggedBatch, Lookup, OffsetSpec, Opening, Partition, Produce, ProducerEntry,
-    Producers, Settings, Stamp, Watching,
+    Producers, Stamp, Watching,
 };
 use millrace_logic::retention::Retention;
 use millrace_proto::batch::{self, Checked, Header};
 use millrace_storage::{
-    CreateError, Extent, Log, LogConfig, LogEvent, LogFailure, OpenError, PartitionOffsets, ReadError,
-    Recovery, RecoveryPoint, ReserveError, TimestampedOffset,
+    CreateError, Extent, Log, LogEvent, LogFailure, OpenError, PartitionOffsets, ReadError, Recovery,
+    RecoveryPoint, ReserveError, TimestampedOffset,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -61,6 +63,12 @@ pub struct PartitionDriver<I: Io> {
     pub(super) state: RefCell<Partition<ProduceTicket, WatchTicket>>,
     /// What it keeps.
     pub(super) retention: Cell<Retention>,
+    /// How it is compacted.
+    pub(super) compaction: Cell<Compaction>,
+    /// Up to where it was.
+    pub(super) cleaned: Cell<i64>,
+    /// Damage was found that compaction must not hide.
+    pub(super) uncleanable: Cell<bool>,
     /// Batches that wait for space, oldest first.
     waiting: RefCell<VecDeque<Incoming>>,
     /// Kept for its memory.
@@ -95,12 +103,8 @@ pub struct Place<'a> {
     pub broker: i32,
     /// The epoch in which it leads.
     pub leader_epoch: LeaderEpoch,
-    /// How the log behaves.
-    pub log: LogConfig,
-    /// How the partition behaves.
-    pub settings: Settings,
-    /// What it keeps.
-    pub retention: Retention,
+    /// How it behaves.
+    pub behaviour: Behaviour,
 }
 
 /// Why a partition cannot be served.
@@ -139,9 +143,12 @@ impl<I: Io> PartitionDriver<I> {
             }
         });
         let now = io.now();
-        let mut producers = Producers::new(place.settings.max_producers);
+        let Behaviour { log: log_config, settings, retention, compaction } = place.behaviour.clone();
+        let mut producers = Producers::new(settings.max_producers);
         let opened = match place.recovery {
-            Some(point) => Log::open(io.clone(), place.dir, place.log.clone(), point, on_event.clone()).await,
+            Some(point) => {
+                Log::open(io.clone(), place.dir, log_config.clone(), point, on_event.clone()).await
+            }
             None => Err(OpenError::NotCreated(place.dir.to_owned())),
         };
         let (log, start, end, epochs) = match opened {
@@ -154,15 +161,14 @@ impl<I: Io> PartitionDriver<I> {
                 (log, recovery.log_start, recovery.end, epochs_of(&recovery))
             }
             Err(OpenError::NotCreated(_)) => {
-                let log =
-                    Log::create(io.clone(), place.dir, place.id.topic, place.log.clone(), on_event).await?;
+                let log = Log::create(io.clone(), place.dir, place.id.topic, log_config, on_event).await?;
                 (log, 0, 0, Epochs::default())
             }
             Err(error) => return Err(error.into()),
         };
         log.begin_epoch(place.leader_epoch.get());
         let state = Partition::open(
-            place.settings,
+            settings,
             Opening {
                 broker: place.broker,
                 leader_epoch: place.leader_epoch,
@@ -179,7 +185,10 @@ impl<I: Io> PartitionDriver<I> {
             log,
             owner,
             state: RefCell::new(state),
-            retention: Cell::new(place.retention),
+            retention: Cell::new(retention),
+            compaction: Cell::new(compaction),
+            cleaned: Cell::new(place.recovery.map_or(0, |point| point.cleaned)),
+            uncleanable: Cell::new(false),
             waiting: RefCell::default(),
             effects: Cell::default(),
         });
@@ -343,11 +352,12 @@ impl<I: Io> PartitionDriver<I> {
     }
 
     /// Goes by other settings from now on.
-    pub fn configure(&self, log: LogConfig, settings: Settings, retention: Retention) {
-        self.log.update_config(log);
-        self.retention.set(retention);
+    pub fn configure(&self, behaviour: Behaviour) {
+        self.log.update_config(behaviour.log);
+        self.retention.set(behaviour.retention);
+        self.compaction.set(behaviour.compaction);
         let mut effects = self.effects.take();
-        self.state.borrow_mut().configure(settings, &mut effects);
+        self.state.borrow_mut().configure(behaviour.settings, &mut effects);
         self.carry_out(effects);
     }
 
@@ -432,6 +442,7 @@ impl<I: Io> PartitionDriver<I> {
             recovery_point: self.log.recovery_point(),
             high_watermark: self.state.borrow().high_watermark().get(),
             log_start: self.log.log_start(),
+            cleaned: self.cleaned.get(),
         }
     }
 

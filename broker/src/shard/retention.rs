@@ -102,8 +102,7 @@ impl<I: Io> Shard<I> {
                 .collect(),
         };
         for driver in ids.iter().filter_map(|id| self.partition(id)) {
-            let effective = self.0.config.effective(&image, driver.topic());
-            driver.configure(effective.log(), effective.partition(), effective.retention());
+            driver.configure(self.0.config.effective(&image, driver.topic()).behaviour());
         }
     }
 }

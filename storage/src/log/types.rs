@@ -153,6 +153,8 @@ pub struct RecoveryPoint {
     pub checkpoint: i64,
     /// Where the log begins. 0 when unknown.
     pub log_start: i64,
+    /// Up to where it was compacted; 0 when unknown. For whoever compacts it: opening it does not need to know.
+    pub cleaned: i64,
     /// Whether the last process closed everything: then nothing is scanned.
     pub clean: bool,
 }

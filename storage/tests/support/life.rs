@@ -142,7 +142,7 @@ async fn open(io: SimIo, model: Shared, config: LogConfig, epoch: i32) -> Result
     let dir = DataDir::open(io.clone(), Path::new(DATA), identity).await.map_err(|e| e.to_string())?;
     let known = dir.logs().first().map(|l| l.recovery);
     let clean = dir.clean_start() == CleanStart::Clean;
-    let point = known.unwrap_or(RecoveryPoint { checkpoint: 0, log_start: 0, clean });
+    let point = known.unwrap_or(RecoveryPoint { clean, ..RecoveryPoint::default() });
     let rolled = Rc::default();
     let on_event = listener(&model, &rolled);
     let opened = Log::open(io.clone(), &log_dir(), config.clone(), point, on_event.clone()).await;

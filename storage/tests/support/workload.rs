@@ -38,6 +38,7 @@ impl Context {
             recovery_point: self.log.recovery_point(),
             high_watermark: self.log.durable(),
             log_start: self.log.log_start(),
+            cleaned: 0,
         }
     }
 }

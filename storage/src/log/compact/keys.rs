@@ -5,9 +5,6 @@
 
 use twox_hash::XxHash3_128;
 
-/// How full the table may get: beyond this, finding a place takes long. Kafka's `log.cleaner.io.buffer.load.factor`.
-const LOAD: f64 = 0.9;
-
 #[derive(Clone, Copy)]
 struct Slot {
     hash: [u64; 2],
@@ -27,12 +24,14 @@ impl LatestOffsets {
     /// Bytes of a key's slot.
     pub(super) const SLOT: usize = size_of::<Slot>();
 
-    /// A table for `keys` keys, if that takes no more than `memory` bytes; for as many as fit into these otherwise.
-    pub(super) fn new(keys: u64, memory: usize, seed: u64) -> Self {
-        let wanted = ((keys as f64 / LOAD).ceil() as usize).saturating_add(1);
+    /// A table for `keys` keys, if that takes no more than `memory` bytes; for as many as fit into these otherwise. It gets as full as
+    /// `load` says, more than 0 and less than 1: the fuller, the longer it takes to find a place.
+    pub(super) fn new(keys: u64, memory: usize, load: f64, seed: u64) -> Self {
+        let load = load.clamp(0.01, 0.99);
+        let wanted = ((keys as f64 / load).ceil() as usize).saturating_add(1);
         let slots = wanted.min(memory / Self::SLOT).max(1);
         let empty = Slot { hash: [0; 2], offset: 0 };
-        LatestOffsets { slots: vec![empty; slots], len: 0, most: (slots as f64 * LOAD) as usize, seed }
+        LatestOffsets { slots: vec![empty; slots], len: 0, most: (slots as f64 * load) as usize, seed }
     }
 
     /// Notes that `key` was written at `offset`, which is above all before; `false` if there is no room for another key.
@@ -78,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_last_offset_counts() {
-        let mut keys = LatestOffsets::new(1000, 1 << 20, 7);
+        let mut keys = LatestOffsets::new(1000, 1 << 20, 0.9, 7);
         for offset in 0..3000 {
             assert!(keys.insert(format!("k{}", offset % 1000).as_bytes(), offset));
         }
@@ -91,13 +90,13 @@ mod tests {
 
     #[test]
     fn a_full_table_still_knows_its_keys() {
-        let mut keys = LatestOffsets::new(u64::MAX, 100 * LatestOffsets::SLOT, 1);
+        let mut keys = LatestOffsets::new(u64::MAX, 100 * LatestOffsets::SLOT, 0.9, 1);
         let fitted = (0..1000).take_while(|n: &i64| keys.insert(&n.to_be_bytes(), *n)).count() as i64;
         assert_eq!(fitted, 90);
         assert!(keys.insert(&5i64.to_be_bytes(), 2000), "a known key takes no room");
         assert_eq!(keys.latest(&5i64.to_be_bytes()), Some(2000));
         assert_eq!(keys.latest(&90i64.to_be_bytes()), None);
-        assert_eq!(LatestOffsets::new(10, 0, 0).latest(b"k"), None);
-        assert!(!LatestOffsets::new(10, 0, 0).insert(b"k", 1));
+        assert_eq!(LatestOffsets::new(10, 0, 0.9, 0).latest(b"k"), None);
+        assert!(!LatestOffsets::new(10, 0, 0.9, 0).insert(b"k", 1));
     }
 }

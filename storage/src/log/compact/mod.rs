@@ -13,7 +13,7 @@ mod swap;
 
 pub(super) use swap::complete;
 
-use super::scan::{Found, LARGE_WINDOW, Walker};
+use super::scan::{Found, Walker};
 use super::state::Inner;
 use super::types::{LogFailure, Mutation, ReadError, SegmentSize};
 use crate::disk;
@@ -46,6 +46,10 @@ pub struct Compaction {
     pub delete_retention_ms: i64,
     /// Bytes of memory for the keys, 24 for each.
     pub memory: usize,
+    /// How full that memory may get, more than 0 and less than 1: the fuller, the slower.
+    pub load: f64,
+    /// Bytes that are read at once.
+    pub window: usize,
     /// How many bytes may be read and written in a second; `None` for as many as other work leaves time for.
     pub bytes_per_second: Option<u64>,
     /// By producer id, the offset from which on a producer's batches stay, if need be without records, so that its sequence numbers
@@ -159,10 +163,10 @@ struct Pass<'a, I: Io> {
 impl<'a, I: Io> Pass<'a, I> {
     /// Where each key of what is not compacted yet was written last, and up to where the memory lasted.
     async fn read_keys(&mut self, segments: &[SegmentSize]) -> Result<(LatestOffsets, i64)> {
-        let Compaction { dirty_from, upto, memory, .. } = *self.wanted;
+        let Compaction { dirty_from, upto, memory, load, .. } = *self.wanted;
         let end = segments.last().map_or(dirty_from, |segment| segment.end).min(upto);
         let most = u64::try_from(end - dirty_from).unwrap_or(0);
-        let mut keys = LatestOffsets::new(most, memory, self.log.io.random());
+        let mut keys = LatestOffsets::new(most, memory, load, self.log.io.random());
         let mut scratch = Vec::new();
         let mut reached = dirty_from;
         for segment in segments.iter().filter(|segment| segment.end > dirty_from && segment.base < end) {
@@ -303,7 +307,7 @@ impl<'a, I: Io> Pass<'a, I> {
     async fn batches(&self, segment: &SegmentSize) -> Result<Option<Batches<'a, I>>> {
         let Some(file) = self.open(segment).await? else { return Ok(None) };
         let offsets = segment.base..segment.end;
-        let walker = Walker::new(self.log.io.clone(), file, offsets, segment.bytes, LARGE_WINDOW);
+        let walker = Walker::new(self.log.io.clone(), file, offsets, segment.bytes, self.wanted.window);
         Ok(Some(Batches { log: self.log, walker, due: segment.base, end: segment.end }))
     }
 
