@@ -10,6 +10,7 @@ some use fixed topic names, so the node starts empty.
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "clients"))
 
+from harness import java  # noqa: E402
 from harness.broker import Millrace  # noqa: E402
 
 TIMEOUT = 200
@@ -33,12 +35,23 @@ def expectations() -> list[tuple[str, str, str]]:
     return [tuple(line.split("\t")) for line in lines if line and not line.startswith("#")]
 
 
-def run(suite: Path, conf: Path, number: str) -> tuple[str, float, str]:
+def kafkas_scripts(directory: Path) -> Path:
+    """A Kafka distribution as far as the tests need one: the script with which some of them create their topics."""
+    script = directory / "kafka" / "bin" / "kafka-topics.sh"
+    script.parent.mkdir(parents=True)
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(java.command(f"{java.TOOLS}.TopicCommand"))} "$@"\n')
+    script.chmod(0o755)
+    return directory / "kafka"
+
+
+def run(suite: Path, conf: Path, scripts: Path, bootstrap: str, number: str) -> tuple[str, float, str]:
     """The outcome of a test, how long it took, and the first line of what went wrong."""
     env = {
         **os.environ,
         "LD_LIBRARY_PATH": "../src:../src-cpp",
         "RDKAFKA_TEST_CONF": str(conf),
+        "KAFKA_PATH": str(scripts),
+        "BROKERS": bootstrap,
         "TEST_KAFKA_VERSION": KAFKA_VERSION,
         "TESTS": number,
     }
@@ -62,10 +75,11 @@ def main(suite: Path, binary: str, every: bool) -> int:
         broker = Millrace(Path(scratch), 2, properties={"num.partitions": "4"}).start()
         conf = Path(scratch) / "librdkafka.conf"
         conf.write_text(f"bootstrap.servers={broker.kafka}\nbroker.address.family=v4\n")
+        scripts = kafkas_scripts(Path(scratch))
         tests = [test for test in expectations() if every or test[2] == "pass"]
         try:
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                outcomes = pool.map(lambda test: run(suite, conf, test[0]), tests)
+                outcomes = pool.map(lambda test: run(suite, conf, scripts, broker.kafka, test[0]), tests)
                 for (number, name, expected), (outcome, took, why) in zip(tests, outcomes, strict=True):
                     as_expected = (outcome == "pass") == (expected == "pass")
                     mark = " " if as_expected else "!"
