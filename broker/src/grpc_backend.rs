@@ -1,13 +1,13 @@
 //! The shards as the gRPC services see them: names become ids, failures become Kafka's codes, extents become bytes.
 
 use crate::api::errors::WireError;
-use crate::api::produce_limits;
 use crate::broker::{GRPC_ENDPOINT, KAFKA_ENDPOINT};
 use crate::grpc::Backend;
 use crate::grpc::backend::{
     Acks, Broker, Cluster, Error, FetchRequest, FetchResponse, Fetched, NewTopic, Partition, Position,
     Produced, Topic, TopicRef, TopicSummary,
 };
+use crate::intake::{self, Taken};
 use crate::net::budget::Budget;
 use crate::shard::calls::{self, ListOffsetsPart, ProducePart};
 use crate::shard::fetch::Fetch;
@@ -18,7 +18,6 @@ use bytes::{Bytes, BytesMut};
 use millrace_io::Io;
 use millrace_logic::meta::{self, ConfigResource};
 use millrace_logic::partition::{self, Isolation, OffsetSpec};
-use millrace_proto::batch;
 use millrace_proto::kafka::error::ErrorCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,9 +73,10 @@ impl<I: Io> Backend for Shard<I> {
         timeout: Duration,
     ) -> impl Future<Output = Result<Produced, Error>> + use<I> + 'static {
         let shard = self.clone();
-        let checked = self.check_batch(topic, partition, &batch);
+        let taken = self.take_batch(topic, partition, &batch);
         async move {
-            let (id, checked) = checked?;
+            let (id, Taken { checked, recompressed }) = taken?;
+            let batch = recompressed.unwrap_or(batch);
             let wait = match acks {
                 Acks::All => partition::Acks::All,
                 Acks::Leader | Acks::None => partition::Acks::Leader,
@@ -312,12 +312,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// The same checks as for a batch from a Kafka producer.
-    fn check_batch(
-        &self,
-        topic: &str,
-        partition: i32,
-        batch: &[u8],
-    ) -> Result<(PartitionId, batch::Checked), Error> {
+    fn take_batch(&self, topic: &str, partition: i32, batch: &[u8]) -> Result<(PartitionId, Taken), Error> {
         let id = self.find(topic, partition)?;
         if meta::names::is_internal(topic) {
             return Err(Error::new(
@@ -327,13 +322,10 @@ impl<I: Io> Shard<I> {
         }
         let image = self.image();
         let rules = self.rules(image.topic_by_id(id.topic).ok_or_else(|| unknown_topic(topic))?);
-        let checked = batch::validate(batch, &produce_limits(self, &rules, true)).map_err(|e| error(&e))?;
-        match batch.len() > rules.segment_bytes {
-            true => Err(Error::new(
-                ErrorCode::RecordListTooLarge,
-                "the batch is larger than a segment of the topic",
-            )),
-            false => Ok((id, checked)),
+        match intake::take(self, &rules, batch, true) {
+            Ok(taken) => Ok((id, taken)),
+            Err(intake::Refused::Batch(refused)) => Err(error(&refused)),
+            Err(refused) => Err(Error::new(ErrorCode::RecordListTooLarge, refused.to_string())),
         }
     }
 

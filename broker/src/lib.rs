@@ -6,6 +6,7 @@ pub mod config;
 pub mod grpc;
 mod grpc_backend;
 pub mod http;
+mod intake;
 pub mod limits;
 pub mod metrics;
 pub mod moment;

@@ -23,8 +23,6 @@ mod offset_for_leader_epoch;
 mod produce;
 mod single_node;
 
-pub(crate) use produce::batch_limits as produce_limits;
-
 use crate::net::connection::Connection;
 use crate::net::frames::Frame;
 use crate::net::responses::{Answer, Piece, Ticket};

@@ -8,6 +8,7 @@
 use super::Call;
 use super::errors::WireError;
 use crate::config::topic::Rules;
+use crate::intake::{self, Taken};
 use crate::shard::Shard;
 use crate::shard::calls::{ProduceFailure, ProducePart};
 use crate::shard::partition_driver::PartitionId;
@@ -18,8 +19,6 @@ use millrace_io::Io;
 use millrace_logic::meta::names::is_internal;
 use millrace_logic::meta::{Image, Topic};
 use millrace_logic::partition::{Acks, Appended, ProduceError};
-use millrace_proto::batch::{self, BatchError, Checked};
-use millrace_proto::compression::Caps;
 use millrace_proto::kafka::api::decode_request;
 use millrace_proto::kafka::error::ErrorCode;
 use millrace_proto::kafka::messages::produce::{
@@ -52,8 +51,12 @@ impl From<ErrorCode> for Refused {
     }
 }
 
-impl From<BatchError> for Refused {
-    fn from(error: BatchError) -> Self {
+impl From<intake::Refused> for Refused {
+    fn from(refused: intake::Refused) -> Self {
+        let error = match refused {
+            intake::Refused::Batch(error) => error,
+            intake::Refused::LargerThanSegment => return ErrorCode::RecordListTooLarge.into(),
+        };
         let records = error.record_errors().iter().map(|record| (record.index, record.reason.to_string()));
         Self { code: WireError::code(&error), message: Some(error.to_string()), records: records.collect() }
     }
@@ -76,7 +79,7 @@ struct TopicParts {
 /// A batch that passed its checks, still in the frame.
 struct Admitted {
     id: PartitionId,
-    checked: Checked,
+    taken: Taken,
     range: Range<usize>,
 }
 
@@ -121,8 +124,8 @@ fn check<I: Io>(
                 Some(_) => check_batch(call, topic.as_ref().copied(), rules.as_ref(), partition),
             };
             let refused = match checked {
-                Ok((id, checked, records)) => {
-                    admitted.push(Admitted { id, checked, range: range_in(frame, records) });
+                Ok((id, taken, records)) => {
+                    admitted.push(Admitted { id, taken, range: range_in(frame, records) });
                     None
                 }
                 Err(refused) => Some(refused),
@@ -157,39 +160,25 @@ fn check_batch<'r, I: Io>(
     topic: Result<&Arc<Topic>, &ErrorCode>,
     rules: Option<&Rules>,
     data: &PartitionProduceData<'r>,
-) -> Result<(PartitionId, Checked, &'r [u8]), Refused> {
+) -> Result<(PartitionId, Taken, &'r [u8]), Refused> {
     let topic = topic.map_err(|code| *code)?;
     if !(0..topic.partitions.len() as i32).contains(&data.index) {
         return Err(ErrorCode::UnknownTopicOrPartition.into());
     }
     let rules = rules.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let records = data.records.unwrap_or_default();
-    let limits = batch_limits(&call.shard, rules, call.version >= ZSTD);
-    let checked = batch::validate(records, &limits)?;
-    if records.len() > rules.segment_bytes {
-        return Err(ErrorCode::RecordListTooLarge.into());
-    }
-    Ok((PartitionId { topic: topic.id, partition: data.index }, checked, records))
-}
-
-/// What a batch for a topic with these rules is checked against, now.
-pub(crate) fn batch_limits<I: Io>(shard: &Shard<I>, rules: &Rules, zstd: bool) -> batch::Limits {
-    batch::Limits {
-        max_batch_bytes: rules.max_batch_bytes,
-        caps: Caps { max_bytes: shard.config().limits.decompressed_batch_bytes, ..Caps::default() },
-        timestamps: rules.timestamps.map(|window| window.at(shard.io().wall_clock())),
-        zstd,
-        keys_required: rules.keys_required,
-    }
+    let taken = intake::take(&call.shard, rules, records, call.version >= ZSTD)?;
+    Ok((PartitionId { topic: topic.id, partition: data.index }, taken, records))
 }
 
 /// Cuts the batches out of the frame, each owned alone, without copying.
 fn take_batches(mut frame: BytesMut, admitted: Vec<Admitted>) -> Vec<ProducePart> {
     let mut at = 0;
-    let cut = admitted.into_iter().map(|Admitted { id, checked, range }| {
+    let cut = admitted.into_iter().map(|Admitted { id, taken, range }| {
         let _between = frame.split_to(range.start - at);
         at = range.end;
-        ProducePart { id, batch: frame.split_to(range.len()), checked }
+        let batch = frame.split_to(range.len());
+        ProducePart { id, batch: taken.recompressed.unwrap_or(batch), checked: taken.checked }
     });
     cut.collect()
 }

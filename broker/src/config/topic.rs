@@ -7,6 +7,8 @@ use millrace_logic::compaction::Compaction;
 use millrace_logic::meta::{ConfigResource, Image, ResourceKind};
 use millrace_logic::partition;
 use millrace_logic::retention::Retention;
+use millrace_proto::batch::Recompress;
+use millrace_proto::compression::Codec;
 use millrace_proto::kafka::messages::describe_configs::config_source;
 use millrace_storage::LogConfig;
 use std::collections::BTreeMap;
@@ -89,10 +91,10 @@ use Values::{Boolean, Fraction, Int, ListOf, Long, OneOf, Text};
 /// Every setting, by name.
 pub static SETTINGS: &[Setting] = settings! {
     honoured "cleanup.policy" <- "log.cleanup.policy" = "delete", ListOf(&["compact", "delete"]), "What happens to old segments.";
-    default_only "compression.gzip.level" <- "compression.gzip.level" = "-1", Int(-1, 9), "The level when the broker compresses with gzip.";
+    honoured "compression.gzip.level" <- "compression.gzip.level" = "-1", Int(-1, 9), "The level when the broker compresses with gzip.";
     default_only "compression.lz4.level" <- "compression.lz4.level" = "9", Int(1, 17), "The level when the broker compresses with lz4.";
-    default_only "compression.type" <- "compression.type" = "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "How batches are compressed; `producer` keeps them as they come.";
-    default_only "compression.zstd.level" <- "compression.zstd.level" = "3", Int(-131_072, 22), "The level when the broker compresses with zstd.";
+    honoured "compression.type" <- "compression.type" = "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "How batches are compressed; `producer` keeps them as they come.";
+    honoured "compression.zstd.level" <- "compression.zstd.level" = "3", Int(-131_072, 22), "The level when the broker compresses with zstd.";
     honoured "delete.retention.ms" <- "log.cleaner.delete.retention.ms" = "86400000", Long(0, MS), "How long tombstones stay in compacted topics.";
     honoured "file.delete.delay.ms" <- "log.segment.delete.delay.ms" = "60000", Long(0, MS), "How long deleted files stay on disk.";
     honoured "flush.messages" <- "log.flush.interval.messages" = LONG, Long(1, MS), "Sync after this many records, where write.caching left syncing to it.";
@@ -399,6 +401,20 @@ impl<'a> Effective<'a> {
         self.get("cleanup.policy").split(',').any(|word| word.trim() == policy)
     }
 
+    /// The codec that batches are given, unless they keep their producers'.
+    fn recompress(&self) -> Option<Recompress> {
+        let codec = match self.get("compression.type") {
+            "uncompressed" => Codec::None,
+            name => Codec::from_name(name)?,
+        };
+        let level = match codec {
+            Codec::Gzip => Some(self.number("compression.gzip.level")).filter(|level| *level >= 0),
+            Codec::Zstd => Some(self.number("compression.zstd.level")),
+            _ => None,
+        };
+        Some(Recompress { codec, level: level.map(|level| level as i32) })
+    }
+
     /// What produced batches are checked against.
     pub fn rules(&self) -> Rules {
         let create_time = self.get("message.timestamp.type") == "CreateTime";
@@ -406,6 +422,7 @@ impl<'a> Effective<'a> {
             max_batch_bytes: self.number("max.message.bytes") as usize,
             segment_bytes: self.number("segment.bytes") as usize,
             keys_required: self.cleans_up_by("compact"),
+            recompress: self.recompress(),
             timestamps: create_time.then(|| TimestampWindow {
                 before_ms: self.number("message.timestamp.before.max.ms"),
                 after_ms: self.number("message.timestamp.after.max.ms"),
@@ -436,6 +453,8 @@ pub struct Rules {
     pub segment_bytes: usize,
     /// Whether every record needs a key, as compaction does.
     pub keys_required: bool,
+    /// The codec that batches are given; `None` where they keep their producers'.
+    pub recompress: Option<Recompress>,
     /// The accepted timestamps; `None` where the broker overwrites them.
     pub timestamps: Option<TimestampWindow>,
 }

@@ -10,12 +10,14 @@
 //! | recovery, about a batch on disk | [`verify`] |
 //! | whoever wants the records | [`records`] |
 //! | whoever makes a batch | [`Builder`], [`end_txn_marker`] |
+//! | a leader whose topic has a codec of its own | [`recompress`] |
 //! | compaction | [`Retain`], [`emptied`], [`placeholder`] |
 
 mod builder;
 mod control;
 mod error;
 mod header;
+mod recompress;
 mod records;
 mod retain;
 mod stamp;
@@ -27,6 +29,7 @@ pub use builder::{BuildError, Builder, Options, Producer};
 pub use control::{ControlError, ControlType, EndTxn, EndTxnMarker, end_txn_marker};
 pub use error::{BatchError, MAX_RECORD_ERRORS, RecordError, RecordFault, RecordReason, RejectedRecords};
 pub use header::{Attributes, Header, TimestampType, last_sequence};
+pub use recompress::{Recompress, recompress};
 pub use records::{Record, RecordHeader, RecordHeaders, RecordIter, records};
 pub use retain::{Retain, Retained, emptied, placeholder};
 pub use stamp::{stamp, stamp_log_append_time, stamp_max_timestamp};

@@ -1,7 +1,6 @@
 //! LZ4 frames. Kafka's Java consumer reads independent blocks only, so those are what is written.
 
 use super::CompressionError;
-use bytes::{BufMut, BytesMut};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 use std::io::{self, Read, Write};
 
@@ -46,11 +45,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends one frame with `bytes`.
-pub(super) fn compress(bytes: &[u8], out: &mut BytesMut) -> io::Result<()> {
+/// Writes one frame.
+pub type Writer<W> = FrameEncoder<W>;
+
+pub(super) fn writer<W: Write>(writer: W) -> Writer<W> {
     let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
-    let mut encoder = FrameEncoder::with_frame_info(info, out.writer());
-    encoder.write_all(bytes)?;
-    encoder.finish()?;
-    Ok(())
+    FrameEncoder::with_frame_info(info, writer)
 }

@@ -225,18 +225,76 @@ pub fn decompress(
 /// # Errors
 /// Only when the codec's library finds no memory.
 pub fn compress(codec: Codec, bytes: &[u8], out: &mut BytesMut) -> io::Result<()> {
-    match codec {
-        Codec::None => out.put_slice(bytes),
-        Codec::Gzip => {
-            let mut gzip = flate2::write::GzEncoder::new(out.writer(), flate2::Compression::default());
-            gzip.write_all(bytes)?;
-            gzip.finish()?;
-        }
-        Codec::Snappy => snappy::compress(bytes, out)?,
-        Codec::Lz4 => lz4::compress(bytes, out)?,
-        Codec::Zstd => zstd::stream::copy_encode(bytes, out.writer(), zstd::DEFAULT_COMPRESSION_LEVEL)?,
+    let mut compressor = Compressor::new(codec, None, out.writer())?;
+    compressor.write_all(bytes)?;
+    compressor.finish().map(drop)
+}
+
+/// Compresses what is written to it, and writes that on.
+pub enum Compressor<W: Write> {
+    /// As it is.
+    None(W),
+    /// Gzip.
+    Gzip(flate2::write::GzEncoder<W>),
+    /// Snappy, in snappy-java's blocks.
+    Snappy(snappy::Writer<W>),
+    /// An LZ4 frame.
+    Lz4(Box<lz4::Writer<W>>),
+    /// A zstd frame.
+    Zstd(zstd::Encoder<'static, W>),
+}
+
+impl<W: Write> Compressor<W> {
+    /// Begins, at a level of gzip (0 to 9) or zstd; the other codecs have one level. `None` is the codec's own.
+    ///
+    /// # Errors
+    /// The writer's, and when the codec's library finds no memory.
+    pub fn new(codec: Codec, level: Option<i32>, writer: W) -> io::Result<Self> {
+        Ok(match codec {
+            Codec::None => Compressor::None(writer),
+            Codec::Gzip => {
+                let level = level.and_then(|level| u32::try_from(level).ok()).map(|level| level.min(9));
+                let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+                Compressor::Gzip(flate2::write::GzEncoder::new(writer, level))
+            }
+            Codec::Snappy => Compressor::Snappy(snappy::Writer::new(writer)?),
+            Codec::Lz4 => Compressor::Lz4(Box::new(lz4::writer(writer))),
+            Codec::Zstd => {
+                let level = level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);
+                Compressor::Zstd(zstd::Encoder::new(writer, level)?)
+            }
+        })
     }
-    Ok(())
+
+    /// Writes what is left, and gives the writer back.
+    ///
+    /// # Errors
+    /// As [`Compressor::new`].
+    pub fn finish(self) -> io::Result<W> {
+        match self {
+            Compressor::None(writer) => Ok(writer),
+            Compressor::Gzip(gzip) => gzip.finish(),
+            Compressor::Snappy(snappy) => snappy.finish(),
+            Compressor::Lz4(lz4) => Ok(lz4.finish()?),
+            Compressor::Zstd(zstd) => zstd.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Compressor::None(writer) => writer.write(bytes),
+            Compressor::Gzip(gzip) => gzip.write(bytes),
+            Compressor::Snappy(snappy) => snappy.write(bytes),
+            Compressor::Lz4(lz4) => lz4.write(bytes),
+            Compressor::Zstd(zstd) => zstd.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 //! as a big-endian i32. librdkafka sends one bare snappy block instead, which has no such magic.
 
 use super::CompressionError;
-use bytes::{BufMut, BytesMut};
-use std::io;
+use std::io::{self, Write};
 
 const MAGIC: [u8; 8] = *b"\x82SNAPPY\0";
 const HEAD_SIZE: usize = 16;
@@ -78,16 +77,51 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends `bytes` in snappy-java's blocks.
-pub(super) fn compress(bytes: &[u8], out: &mut BytesMut) -> io::Result<()> {
-    out.put_slice(&MAGIC);
-    out.put_slice(&VERSIONS);
-    let mut encoder = snap::raw::Encoder::new();
-    let mut block = vec![0; snap::raw::max_compress_len(bytes.len().min(BLOCK_SIZE))];
-    for chunk in bytes.chunks(BLOCK_SIZE) {
-        let size = encoder.compress(chunk, &mut block)?;
-        out.put_i32(size as i32);
-        out.put_slice(&block[..size]);
+/// Writes snappy-java's blocks.
+pub struct Writer<W: Write> {
+    writer: W,
+    block: Vec<u8>,
+    compressed: Vec<u8>,
+    encoder: snap::raw::Encoder,
+}
+
+impl<W: Write> Writer<W> {
+    pub(super) fn new(mut writer: W) -> io::Result<Self> {
+        writer.write_all(&MAGIC)?;
+        writer.write_all(&VERSIONS)?;
+        let encoder = snap::raw::Encoder::new();
+        Ok(Writer { writer, block: Vec::new(), compressed: Vec::new(), encoder })
     }
-    Ok(())
+
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        self.write_block()?;
+        Ok(self.writer)
+    }
+
+    fn write_block(&mut self) -> io::Result<()> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        self.compressed.resize(snap::raw::max_compress_len(self.block.len()), 0);
+        let size = self.encoder.compress(&self.block, &mut self.compressed)?;
+        self.writer.write_all(&(size as i32).to_be_bytes())?;
+        self.writer.write_all(&self.compressed[..size])?;
+        self.block.clear();
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Writer<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let fits = bytes.len().min(BLOCK_SIZE - self.block.len());
+        self.block.extend_from_slice(&bytes[..fits]);
+        if self.block.len() == BLOCK_SIZE {
+            self.write_block()?;
+        }
+        Ok(fits)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
