@@ -83,7 +83,8 @@ java_is_new_enough() {
 }
 
 ensure_kafka() {
-  java_is_new_enough || apt_install default-jdk-headless
+  # The matrix of clients has a program that is compiled as it starts.
+  java_is_new_enough && have javac || apt_install default-jdk-headless
   local pom=$ROOT/tests/clients/java/pom.xml stamp=$KAFKA_LIBS/pom.installed
   cmp -s "$pom" "$stamp" && return
   have mvn || apt_install maven
@@ -92,6 +93,21 @@ ensure_kafka() {
   mvn -q -B -ntp -f "$pom" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$KAFKA_LIBS"
   cp "$pom" "$stamp"
+}
+
+# The clients of the matrix that are neither Python nor Java: tests/clients/matrix.
+ensure_matrix_clients() {
+  local matrix=$ROOT/tests/clients/matrix node=$CACHE/node
+  have node && have npm || apt_install nodejs npm
+  if ! cmp -s "$matrix/package.json" "$node/package.json"; then
+    note "installing Node packages into .cache/node"
+    rm -rf "$node" && mkdir -p "$node"
+    npm install --prefix "$node" --silent --no-audit --no-fund --no-package-lock \
+      "kafkajs@$(sed -n 's/.*"kafkajs": "\(.*\)".*/\1/p' "$matrix/package.json")"
+    cp "$matrix/package.json" "$node/package.json"
+  fi
+  note "building rskafka for the matrix of clients"
+  cargo build --quiet --release --locked --manifest-path "$matrix/rskafka/Cargo.toml" --target-dir "$CACHE/rskafka-matrix"
 }
 
 # Prints the path of a Go that can build grpcurl: the one on PATH, or a toolchain fetched through the Go module proxy.

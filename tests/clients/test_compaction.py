@@ -8,7 +8,6 @@ import time
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from conftest import TARGET
 from harness import grpc_client, java, kcat, librdkafka, topics, wire
 from harness.process import wait_until
 from test_admin import SET, TOPIC, alter
@@ -85,7 +84,7 @@ def test_the_last_value_of_every_key_stays_where_it_was(compacting):
     assert [r for r in read(compacting.kafka, name) if not r[1].startswith(b"filler")] == left
 
 
-@pytest.mark.skipif(TARGET == "kafka", reason="it is about batches without records, and about gRPC")
+@pytest.mark.millrace_only(reason="it is about batches without records, and about gRPC")
 def test_every_reader_gets_along_with_what_is_left(compacting):
     name = topics.create(compacting.kafka, **COMPACT)
     expected = latest(write(compacting.kafka, name, 10))
@@ -136,7 +135,7 @@ def test_every_reader_gets_along_with_what_is_left(compacting):
             assert last and last[0] >= offset
 
 
-@pytest.mark.skipif(TARGET == "kafka", reason="Kafka leaves gaps, and its tool needs its broker stopped")
+@pytest.mark.millrace_only(reason="Kafka leaves gaps, and its tool needs its broker stopped")
 def test_kafkas_own_tool_reads_the_files(compacting):
     name = topics.create(compacting.kafka, **COMPACT)
     write(compacting.kafka, name, 10, tombstones=True)
@@ -199,7 +198,7 @@ def test_compacting_begins_when_the_topic_says_so(compacting):
     assert latest((key, value) for _, key, value in left) == latest(written)
 
 
-@pytest.mark.skipif(TARGET == "kafka", reason="it is about ours")
+@pytest.mark.millrace_only(reason="it is about ours")
 def test_killed_while_it_compacts(compacting):
     name = topics.create(compacting.kafka, **COMPACT)
     written = []
@@ -217,7 +216,7 @@ def test_killed_while_it_compacts(compacting):
     assert latest((key, value) for _, key, value in left) == latest(written)
 
 
-@pytest.mark.skipif(TARGET == "kafka", reason="it is about ours")
+@pytest.mark.millrace_only(reason="it is about ours")
 def test_readers_and_writers_go_on_meanwhile(compacting):
     name = topics.create(compacting.kafka, **COMPACT)
     stop, wrong = threading.Event(), []

@@ -2,7 +2,6 @@
 
 import pytest
 
-from conftest import TARGET
 from harness import grpc_client, librdkafka, topics, wire
 from test_admin import SET, TOPIC, alter
 
@@ -69,7 +68,7 @@ def test_what_is_too_large_in_the_topics_codec_is_refused(bootstrap):
             assert answer.error_code == expected
 
 
-@pytest.mark.skipif(TARGET == "kafka", reason="gRPC is ours")
+@pytest.mark.millrace_only(reason="gRPC is ours")
 def test_what_comes_by_grpc_is_compressed_too(broker):
     name = topics.create(broker.kafka, compression_type="gzip")
     with grpc_client.Client(broker.grpc) as client:

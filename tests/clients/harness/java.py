@@ -29,3 +29,8 @@ def run(main_class: str, *args: str, stdin: bytes | str | None = None, timeout: 
 def tool(name: str, bootstrap: str, *args: str, **kwargs):
     """Runs `org.apache.kafka.tools.<name>` against a broker."""
     return run(f"{TOOLS}.{name}", "--bootstrap-server", bootstrap, *args, **kwargs)
+
+
+def source_command(source, *args: str) -> list[str]:
+    """The command line of a program that is compiled as it starts, with Kafka's classes."""
+    return ["java", *_SMALL_JVM, "-cp", f"{KAFKA_LIBS}/*", str(source), *args]
