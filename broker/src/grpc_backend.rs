@@ -64,6 +64,10 @@ impl<I: Io> Backend for Shard<I> {
         }
     }
 
+    async fn new_producer_id(&self) -> Result<i64, Error> {
+        Shard::new_producer_id(self).await.map_err(|failure| error(&failure))
+    }
+
     fn produce(
         &self,
         topic: &str,

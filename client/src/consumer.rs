@@ -41,11 +41,9 @@ pub struct ConsumerBuilder {
 impl ConsumerBuilder {
     pub(crate) fn new(stub: LogClient<Channel>) -> Self {
         let start = v1::ConsumeStart {
-            partitions: Vec::new(),
             credit_bytes: Some(8 << 20),
-            min_bytes: None,
-            max_wait_ms: None,
             max_message_bytes: Some(1 << 20),
+            ..v1::ConsumeStart::default()
         };
         Self { stub, start }
     }

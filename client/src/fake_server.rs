@@ -92,6 +92,13 @@ impl Log for Service {
         hand_over(&self.consume, request).await
     }
 
+    async fn init_producer(
+        &self,
+        _: Request<v1::InitProducerRequest>,
+    ) -> Result<Response<v1::InitProducerResponse>, Status> {
+        Err(Status::unimplemented("no test needs it"))
+    }
+
     async fn publish(&self, _: Request<v1::PublishRequest>) -> Result<Response<v1::PublishResponse>, Status> {
         Err(Status::unimplemented("no test needs it"))
     }

@@ -96,8 +96,12 @@ fn damaged_grpc_records_mean_what_the_generated_messages_say() {
         partition: Some(7),
     };
     let records = vec![record.clone(), v1::Record { value: None, ..record }];
-    let batch =
-        v1::ProduceBatch { id: 300, topic: "orders".to_owned(), partition: None, records: records.clone() };
+    let batch = v1::ProduceBatch {
+        id: 300,
+        topic: "orders".to_owned(),
+        records: records.clone(),
+        ..Default::default()
+    };
     let options = Some(v1::ProduceOptions { acks: 1, timeout_ms: Some(500) });
     let produce = v1::ProduceRequest { options, batches: vec![batch.clone(), batch] }.encode_to_vec();
     let publish = v1::PublishRequest {

@@ -45,6 +45,7 @@ def test_lists_services_and_methods(grpcurl):
     assert any(s.startswith("grpc.reflection.") for s in services)
     assert set(grpcurl("list millrace.v1.Log").split()) == {
         "millrace.v1.Log.Consume",
+        "millrace.v1.Log.InitProducer",
         "millrace.v1.Log.Produce",
         "millrace.v1.Log.Publish",
     }

@@ -41,6 +41,8 @@ pub(super) struct Manner {
     pub(super) min_bytes: usize,
     pub(super) max_wait: Duration,
     pub(super) max_message: usize,
+    /// Whole record batches are sent, not records.
+    pub(super) whole_batches: bool,
 }
 
 pub(super) fn manner(start: &v1::ConsumeStart) -> Result<Manner, Status> {
@@ -64,7 +66,13 @@ pub(super) fn manner(start: &v1::ConsumeStart) -> Result<Manner, Status> {
         return Err(Status::invalid("start.max_message_bytes", text));
     }
     let max_wait = if min_bytes <= 1 { LONGEST_WAIT } else { max_wait };
-    Ok(Manner { credit: start.credit_bytes, min_bytes: min_bytes.max(1), max_wait, max_message })
+    Ok(Manner {
+        credit: start.credit_bytes,
+        min_bytes: min_bytes.max(1),
+        max_wait,
+        max_message,
+        whole_batches: start.record_batches,
+    })
 }
 
 /// The partitions with their offsets, in the order asked for.

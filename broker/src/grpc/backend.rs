@@ -28,6 +28,11 @@ pub trait Backend: Clone + 'static {
     /// `UNKNOWN_TOPIC_OR_PARTITION` or `INVALID_TOPIC_EXCEPTION`, and what creating it meets.
     fn ensure_topic(&self, topic: &str) -> impl Future<Output = Result<i32, Error>>;
 
+    /// A producer id that nobody ever had.
+    /// # Errors
+    /// When the metadata cannot be written.
+    fn new_producer_id(&self) -> impl Future<Output = Result<i64, Error>>;
+
     /// Appends one batch: exactly one whole record batch (format 2) as a producer sends it.
     ///
     /// The batch takes its place in the partition's order when the future is first polled, before it waits for

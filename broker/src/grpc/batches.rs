@@ -4,7 +4,7 @@
 use super::partitioner::Partitioner;
 use super::status::Error;
 use bytes::BytesMut;
-use millrace_proto::batch::{BuildError, Builder, Options};
+use millrace_proto::batch::{BuildError, Builder, Options, Producer};
 use millrace_proto::grpc::records_in::{Malformed, Records};
 use millrace_proto::kafka::error::ErrorCode;
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub(super) enum SplitError {
     Empty,
     /// The request is damaged.
     Malformed(Malformed),
+    /// A field of the batch is not what it may be: which, and why.
+    Field(&'static str, String),
     /// They are understood and refused.
     Refused(Error),
 }
@@ -46,6 +48,8 @@ pub(super) struct Choice<'a> {
     pub(super) partitioner: &'a Partitioner,
     /// The timestamp of records that bring none.
     pub(super) now: i64,
+    /// The idempotent producer that the records are from; all of them go to one partition then.
+    pub(super) producer: Option<Producer>,
 }
 
 #[derive(Default)]
@@ -67,6 +71,11 @@ pub(super) fn split(records: &Records<'_>, choice: &Choice<'_>) -> Result<Vec<Pa
             (None, None) => *keyless.get_or_insert_with(|| choice.partitioner.of_batch(choice.count)),
         };
         record.headers(&mut headers)?;
+        if choice.producer.is_some() && choice.partition != Some(partition) {
+            let why =
+                format!("record {index} is for partition {partition}: a numbered batch is for one partition");
+            return Err(SplitError::Field("records", why));
+        }
         let part = parts.entry(partition).or_default();
         part.indexes.push(index as u32); // a request is far smaller than 4 Gi records
         let timestamp = record.timestamp_ms.unwrap_or(choice.now);
@@ -74,10 +83,10 @@ pub(super) fn split(records: &Records<'_>, choice: &Choice<'_>) -> Result<Vec<Pa
             .push(timestamp, record.key, record.value, &headers)
             .map_err(|error| refused(error, choice.topic))?;
     }
+    let options = Options { producer: choice.producer, ..Options::default() };
     let single = parts.len() == 1;
     let parts = parts.into_iter().map(|(partition, filling)| {
-        let batch =
-            filling.builder.finish(&Options::default()).map_err(|error| refused(error, choice.topic))?;
+        let batch = filling.builder.finish(&options).map_err(|error| refused(error, choice.topic))?;
         Ok::<_, SplitError>(Part {
             partition,
             batch,
@@ -86,6 +95,12 @@ pub(super) fn split(records: &Records<'_>, choice: &Choice<'_>) -> Result<Vec<Pa
     });
     let parts: Vec<Part> = parts.collect::<Result<_, SplitError>>()?;
     if parts.is_empty() { Err(SplitError::Empty) } else { Ok(parts) }
+}
+
+/// A whole batch for one partition, as it came; what is in it is checked where it is appended.
+pub(super) fn whole(batch: &[u8], choice: &Choice<'_>) -> Result<Vec<Part>, SplitError> {
+    let partition = check(choice.partition.unwrap_or_default(), 0, choice)?;
+    Ok(vec![Part { partition, batch: BytesMut::from(batch), indexes: Vec::new() }])
 }
 
 fn check(partition: i32, index: usize, choice: &Choice<'_>) -> Result<i32, SplitError> {
@@ -127,7 +142,7 @@ mod tests {
         let partitioner = Partitioner::new(5);
         super::split(
             &request.records,
-            &Choice { topic: "t", count: 3, partition, partitioner: &partitioner, now: 42 },
+            &Choice { topic: "t", count: 3, partition, partitioner: &partitioner, now: 42, producer: None },
         )
     }
 

@@ -11,9 +11,10 @@ use super::limits::Limits;
 use super::reading::{Progress, Reading};
 use super::status::{Code, Status, malformed};
 use crate::net::budget::Reservation;
+use bytes::Bytes;
 use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt};
-use millrace_proto::grpc::records_out::{SetWriter, response};
+use millrace_proto::grpc::records_out::{BATCHES_HEAD, SetWriter, batches_response, response};
 use millrace_proto::grpc::v1;
 use millrace_proto::grpc::v1::consume_request::Request;
 use millrace_proto::grpc::v1::consume_response::Event;
@@ -86,7 +87,7 @@ impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<
             } else if self.pending.is_empty() {
                 self.fetch().await?;
             } else {
-                self.send_records().await?;
+                self.send_some().await?;
             }
         }
         Err(self
@@ -210,9 +211,60 @@ impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<
     }
 
     /// Sends one response, as large as client, credit and what was read allow.
-    async fn send_records(&mut self) -> Result<(), Status> {
+    async fn send_some(&mut self) -> Result<(), Status> {
         let credit = self.manner.credit.and_then(|credit| usize::try_from(credit).ok()).unwrap_or(usize::MAX);
         let room = self.manner.max_message.min(credit);
+        let failure = match self.manner.whole_batches {
+            true => self.send_batches(room).await?,
+            false => self.send_records(room).await?,
+        };
+        if let Some((index, error)) = failure {
+            self.fail(index, error).await?;
+        }
+        if self.pending.is_empty() {
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// The same with whole batches; whatever stands in their way.
+    async fn send_batches(&mut self, room: usize) -> Result<Option<(usize, Error)>, Status> {
+        let (mut sets, mut size, mut failure) = (Vec::new(), 0, None);
+        while let Some((index, reading)) = self.pending.front_mut() {
+            let part = &mut self.assigned[*index];
+            match reading.take_batches(part, room.saturating_sub(size), sets.is_empty()) {
+                Ok(Some((head, batches))) => {
+                    size += BATCHES_HEAD + head.topic.len() + batches.len();
+                    sets.push((head, batches));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    failure = Some((*index, error));
+                    break;
+                }
+            }
+            if !reading.is_finished() {
+                break;
+            }
+            self.pending.pop_front();
+        }
+        if !sets.is_empty() {
+            let (pieces, used) = batches_response(sets);
+            self.send_pieces(pieces, used).await?;
+        }
+        Ok(failure)
+    }
+
+    async fn send_pieces(&mut self, pieces: Vec<Bytes>, used: usize) -> Result<(), Status> {
+        self.responses.send_encoded(pieces).await?;
+        if let Some(credit) = &mut self.manner.credit {
+            *credit = credit.saturating_sub_unsigned(used as u64);
+        }
+        Ok(())
+    }
+
+    /// The same with records.
+    async fn send_records(&mut self, room: usize) -> Result<Option<(usize, Error)>, Status> {
         let mut sets: Vec<SetWriter> = Vec::new();
         let mut failure = None;
         while let Some((index, reading)) = self.pending.front_mut() {
@@ -235,18 +287,9 @@ impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<
         }
         if !sets.is_empty() {
             let (pieces, used) = response(sets);
-            self.responses.send_encoded(pieces).await?;
-            if let Some(credit) = &mut self.manner.credit {
-                *credit = credit.saturating_sub_unsigned(used as u64);
-            }
+            self.send_pieces(pieces, used).await?;
         }
-        if let Some((index, error)) = failure {
-            self.fail(index, error).await?;
-        }
-        if self.pending.is_empty() {
-            self.forget();
-        }
-        Ok(())
+        Ok(failure)
     }
 }
 

@@ -2,13 +2,14 @@
 //! order they came, results go back in the same order.
 
 use super::backend::{Acks, Backend, Produced};
-use super::batches::{Choice, Part, SplitError, split};
+use super::batches::{Choice, Part, SplitError, split, whole};
 use super::call::{Call, Held, Received, Responses};
 use super::limits::Limits;
 use super::partitioner::Partitioner;
 use super::status::{Error, Status, malformed};
 use futures_util::future::{Either, LocalBoxFuture, join_all, select};
 use futures_util::stream::{FuturesOrdered, Stream, StreamExt};
+use millrace_proto::batch::Producer;
 use millrace_proto::grpc::records_in::{Malformed, ProduceBatch, ProduceRequest, PublishRequest};
 use millrace_proto::grpc::v1;
 use std::pin::{Pin, pin};
@@ -31,7 +32,7 @@ struct Options {
 pub(super) async fn produce<B: Backend>(backend: &B, limits: &Limits, call: Call) -> Result<(), Status> {
     let Call { path, requests, responses } = call;
     let mut requests = pin!(requests.into_stream(Ok));
-    let mut producer = Producer {
+    let mut producer = Appender {
         backend,
         path,
         options: None,
@@ -58,7 +59,7 @@ pub(super) async fn produce<B: Backend>(backend: &B, limits: &Limits, call: Call
     outcome
 }
 
-struct Producer<'a, B> {
+struct Appender<'a, B> {
     backend: &'a B,
     path: Rc<str>,
     /// Set by the first request.
@@ -69,7 +70,7 @@ struct Producer<'a, B> {
     responses: Responses,
 }
 
-impl<B: Backend> Producer<'_, B> {
+impl<B: Backend> Appender<'_, B> {
     /// The next request; answers batches meanwhile, and reads none while too many are unanswered.
     async fn next(
         &mut self,
@@ -118,6 +119,9 @@ impl<B: Backend> Producer<'_, B> {
             let parts = match split_batch(self.backend, &self.partitioner, &batch).await {
                 Err(SplitError::Malformed(error)) => return Err(malformed(&path, error)),
                 Err(SplitError::Empty) => return Err(no_records(format!("batches[{index}].records"))),
+                Err(SplitError::Field(field, why)) => {
+                    return Err(Status::invalid(format!("batches[{index}].{field}"), why));
+                }
                 Err(SplitError::Refused(error)) => Err(error),
                 Ok(parts) => Ok(parts),
             };
@@ -173,10 +177,43 @@ async fn split_batch(
     partitioner: &Partitioner,
     batch: &ProduceBatch<'_>,
 ) -> Result<Vec<Part>, SplitError> {
-    let ProduceBatch { topic, partition, records, .. } = batch;
+    let ProduceBatch { topic, partition, records, sequence, record_batch, .. } = batch;
     let count = partition_count(backend, topic).await.map_err(SplitError::Refused)?;
     let (partition, now) = (*partition, backend.wall_clock());
-    split(records, &Choice { topic, count, partition, partitioner, now })
+    let producer = sequence.as_ref().map(producer_of).transpose()?;
+    if (producer.is_some() || record_batch.is_some()) && partition.is_none() {
+        return Err(SplitError::Field("partition", "must be set with `sequence` or `record_batch`".into()));
+    }
+    let choice = Choice { topic, count, partition, partitioner, now, producer };
+    match record_batch {
+        None => split(records, &choice),
+        Some(_) if producer.is_some() => Err(SplitError::Field(
+            "sequence",
+            "belongs to `records`; a `record_batch` carries its own numbers".into(),
+        )),
+        Some(_) if records.iter().next().is_some() => {
+            Err(SplitError::Field("record_batch", "is there as well as `records`; send one of them".into()))
+        }
+        Some(bytes) => whole(bytes, &choice),
+    }
+}
+
+fn producer_of(sequence: &v1::ProducerSequence) -> Result<Producer, SplitError> {
+    let v1::ProducerSequence { producer_id, producer_epoch, base_sequence } = *sequence;
+    let epoch = i16::try_from(producer_epoch).ok().filter(|epoch| *epoch >= 0);
+    match epoch {
+        Some(epoch) if producer_id >= 0 && base_sequence >= 0 => {
+            Ok(Producer { id: producer_id, epoch, base_sequence })
+        }
+        _ => Err(SplitError::Field(
+            "sequence",
+            format!(
+                "is {producer_id}, {producer_epoch}, {base_sequence}; none may be negative, \
+                 and the epoch is at most {}",
+                i16::MAX
+            ),
+        )),
+    }
 }
 
 async fn partition_count(backend: &impl Backend, topic: &str) -> Result<i32, Error> {
@@ -224,6 +261,11 @@ fn result(Appended { partition, indexes, outcome }: Appended) -> v1::PartitionRe
     }
 }
 
+/// Gives a producer an id.
+pub(super) async fn init_producer(backend: &impl Backend) -> Result<v1::InitProducerResponse, Status> {
+    Ok(v1::InitProducerResponse { producer_id: backend.new_producer_id().await?, producer_epoch: 0 })
+}
+
 /// Appends a few records.
 pub(super) async fn publish<B: Backend>(backend: &B, mut call: Call) -> Result<(), Status> {
     let path = call.path.clone();
@@ -237,10 +279,11 @@ pub(super) async fn publish<B: Backend>(backend: &B, mut call: Call) -> Result<(
         Options { acks: acks("acks", request.acks)?, timeout: timeout("timeout_ms", request.timeout_ms)? };
     let PublishRequest { topic, partition, records, .. } = request;
     let partitioner = Partitioner::new(backend.random());
-    let batch = ProduceBatch { id: 0, topic, partition, records };
+    let batch = ProduceBatch { id: 0, topic, partition, records, sequence: None, record_batch: None };
     let parts = split_batch(backend, &partitioner, &batch).await.map_err(|error| match error {
         SplitError::Malformed(error) => malformed(error),
         SplitError::Empty => no_records("records"),
+        SplitError::Field(field, why) => Status::invalid(field, why),
         SplitError::Refused(error) => error.into(),
     })?;
     let mut partitions = Vec::with_capacity(parts.len());

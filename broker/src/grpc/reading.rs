@@ -7,7 +7,7 @@ use crate::net::budget::{Budget, Reservation};
 use bytes::{Buf, Bytes};
 use millrace_proto::batch::{Attributes, BatchError, Header, TimestampType, records};
 use millrace_proto::compression::{Caps, Codec, decompress};
-use millrace_proto::grpc::records_out::SetWriter;
+use millrace_proto::grpc::records_out::{BATCHES_HEAD, SetWriter};
 use millrace_proto::grpc::v1;
 use millrace_proto::kafka::error::ErrorCode;
 
@@ -64,6 +64,50 @@ impl Reading {
             self.rest.advance(header.size().min(self.rest.len()));
         }
         Ok(Progress::Finished)
+    }
+
+    /// Takes whole batches off, as many as take at most `room` bytes of a response that holds nothing else yet; one of any size if
+    /// `any_size`. Keeps `part.next_offset` behind them. `None` if there is none, or none that fits.
+    pub(super) fn take_batches(
+        &mut self,
+        part: &mut Assigned,
+        room: usize,
+        any_size: bool,
+    ) -> Result<Option<(v1::RecordSet, Bytes)>, Error> {
+        part.high_watermark = self.high_watermark;
+        let room = room.saturating_sub(BATCHES_HEAD + part.topic.len());
+        let (mut end, mut first) = (0, true);
+        while let Some(rest) = self.rest.get(end..).filter(|rest| !rest.is_empty()) {
+            let header = Header::parse(rest).map_err(|error| damaged(part, &error))?;
+            if header.size() > rest.len() {
+                return Err(cut_short(part));
+            }
+            if first && header.next_offset() <= part.next_offset {
+                self.rest.advance(header.size());
+                continue;
+            }
+            if end + header.size() > room && !(any_size && first) {
+                break;
+            }
+            part.next_offset = header.next_offset();
+            (end, first) = (end + header.size(), false);
+        }
+        if end == 0 {
+            return Ok(None);
+        }
+        let head = v1::RecordSet {
+            topic: part.topic.to_string(),
+            partition: part.partition,
+            high_watermark: self.high_watermark,
+            next_offset: part.next_offset,
+            ..v1::RecordSet::default()
+        };
+        Ok(Some((head, self.rest.split_to(end))))
+    }
+
+    /// Whether everything was taken.
+    pub(super) fn is_finished(&self) -> bool {
+        self.rest.is_empty()
     }
 
     /// Copies the records of the first batch; false if the response is full before all of them are in it.
@@ -128,7 +172,7 @@ impl Reading {
             timestamp_type: timestamp_type.into(),
             high_watermark: self.high_watermark,
             next_offset: part.next_offset,
-            records: Vec::new(),
+            ..v1::RecordSet::default()
         }
     }
 
@@ -184,7 +228,7 @@ mod tests {
     use super::*;
     use bytes::BytesMut;
     use millrace_proto::batch::{Builder, Options};
-    use millrace_proto::grpc::records_out::{PREFIX, response};
+    use millrace_proto::grpc::records_out::{PREFIX, batches_response, response};
     use prost::Message;
 
     fn batch(base_offset: i64, values: &[&[u8]], codec: Codec, control: bool) -> BytesMut {
@@ -261,6 +305,37 @@ mod tests {
             assert_eq!(offsets(sets), (vec![1, 2], 3));
             assert_eq!(budget.used(), 0);
         }
+    }
+
+    #[test]
+    fn whole_batches_are_taken_as_they_are() {
+        let one = batch(10, &[b"a", b"b"], Codec::Zstd, false);
+        let two = batch(12, &[&[7; 5000]], Codec::None, false);
+        let both = [&one[..], &two[..]].concat();
+        let reading = || Reading::new(Fetched { batches: both.clone().into(), high_watermark: 13 });
+        let mut all = reading();
+        let mut from_11 = part(11);
+        let (head, bytes) = all.take_batches(&mut from_11, 1 << 20, true).expect("whole").expect("some");
+        assert_eq!((&bytes[..], head.next_offset, from_11.next_offset), (&both[..], 13, 13));
+        assert!(all.is_finished());
+
+        let (pieces, credit) = batches_response(vec![(head.clone(), bytes)]);
+        let message = v1::ConsumeResponse::decode(&pieces.concat()[PREFIX..]).expect("a response");
+        let Some(v1::consume_response::Event::Records(records)) = message.event else { panic!("no records") };
+        assert_eq!(records.sets, [v1::RecordSet { record_batches: both.clone().into(), ..head }]);
+        assert_eq!(records.bytes as usize, credit);
+        assert_eq!(records.sets[0].encoded_len(), credit);
+
+        let (mut small, mut at) = (reading(), part(10));
+        let (_, bytes) = small.take_batches(&mut at, 1024, true).expect("whole").expect("the first fits");
+        assert_eq!((&bytes[..], at.next_offset, small.is_finished()), (&one[..], 12, false));
+        assert!(small.take_batches(&mut at, 1024, false).expect("whole").is_none(), "the second does not");
+        let (_, bytes) = small.take_batches(&mut at, 1024, true).expect("whole").expect("it goes alone");
+        assert_eq!(&bytes[..], &two[..]);
+
+        let mut seen = reading();
+        assert_eq!(seen.take_batches(&mut part(13), 1 << 20, true), Ok(None));
+        assert!(seen.is_finished());
     }
 
     #[test]

@@ -7,12 +7,14 @@ use super::limits::Limits;
 use super::reflection::Reflection;
 use super::status::{Code, Status};
 use super::{cluster, consume, produce, topics};
+use millrace_proto::grpc::v1;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// Every method of the port, as metrics name it.
-const METHODS: [&str; 16] = [
+const METHODS: [&str; 17] = [
     "millrace.v1.Log/Produce",
+    "millrace.v1.Log/InitProducer",
     "millrace.v1.Log/Publish",
     "millrace.v1.Log/Consume",
     "millrace.v1.Topics/Create",
@@ -74,6 +76,9 @@ impl<B: Backend> Services<B> {
         let path = call.path.clone();
         match &*path {
             "/millrace.v1.Log/Produce" => produce::produce(backend, limits, call).await,
+            "/millrace.v1.Log/InitProducer" => {
+                call.unary(async |_: v1::InitProducerRequest| produce::init_producer(backend).await).await
+            }
             "/millrace.v1.Log/Publish" => produce::publish(backend, call).await,
             "/millrace.v1.Log/Consume" => consume::consume(backend, limits, call).await,
             "/millrace.v1.Topics/Create" => {

@@ -139,7 +139,7 @@ impl Driver {
         let options = self.stream.is_none().then(|| self.options.message());
         let stream =
             self.stream.get_or_insert_with(|| open_stream(self.stub.clone(), self.options.in_flight));
-        let batch = v1::ProduceBatch { id, topic: topic.clone(), partition: None, records };
+        let batch = v1::ProduceBatch { id, topic: topic.clone(), records, ..v1::ProduceBatch::default() };
         // There is room for as many as may be in flight. If the call has ended, its last event says why, and
         // that is this batch's answer too.
         let _ = stream.requests.try_send(v1::ProduceRequest { options, batches: vec![batch] });

@@ -30,8 +30,10 @@ pub fn publish_body(data: &[u8]) -> bool {
 fn produce(data: &[u8]) -> Result<v1::ProduceRequest, Malformed> {
     let request = ProduceRequest::parse(data)?;
     let batches = request.batches().map(|batch| {
-        let ProduceBatch { id, topic, partition, records } = batch?;
-        Ok(v1::ProduceBatch { id, topic: topic.to_owned(), partition, records: all(&records)? })
+        let ProduceBatch { id, topic, partition, records, sequence, record_batch } = batch?;
+        let record_batch = record_batch.map(|bytes| bytes.to_vec().into());
+        let (topic, records) = (topic.to_owned(), all(&records)?);
+        Ok(v1::ProduceBatch { id, topic, partition, records, sequence, record_batch })
     });
     Ok(v1::ProduceRequest { options: request.options, batches: batches.collect::<Result<_, _>>()? })
 }

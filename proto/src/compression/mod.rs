@@ -237,7 +237,7 @@ pub enum Compressor<W: Write> {
     /// Gzip.
     Gzip(flate2::write::GzEncoder<W>),
     /// Snappy, in snappy-java's blocks.
-    Snappy(snappy::Writer<W>),
+    Snappy(Box<snappy::Writer<W>>),
     /// An LZ4 frame.
     Lz4(Box<lz4::Writer<W>>),
     /// A zstd frame.
@@ -257,7 +257,7 @@ impl<W: Write> Compressor<W> {
                 let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
                 Compressor::Gzip(flate2::write::GzEncoder::new(writer, level))
             }
-            Codec::Snappy => Compressor::Snappy(snappy::Writer::new(writer)?),
+            Codec::Snappy => Compressor::Snappy(Box::new(snappy::Writer::new(writer)?)),
             Codec::Lz4 => Compressor::Lz4(Box::new(lz4::writer(writer))),
             Codec::Zstd => {
                 let level = level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);

@@ -4,7 +4,7 @@
 //! take fifty times its size. These views borrow, allocate nothing per record, and agree with the generated
 //! messages about what the bytes say.
 
-use super::v1::ProduceOptions;
+use super::v1::{ProduceOptions, ProducerSequence};
 use crate::batch::RecordHeader;
 use prost::Message;
 
@@ -166,19 +166,30 @@ pub struct ProduceBatch<'a> {
     pub partition: Option<i32>,
     /// What to append.
     pub records: Records<'a>,
+    /// Which batch of an idempotent producer it is.
+    pub sequence: Option<ProducerSequence>,
+    /// A whole Kafka record batch instead of records.
+    pub record_batch: Option<&'a [u8]>,
 }
 
 impl<'a> ProduceBatch<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let fields = Fields(bytes);
+        let records = Records { fields: fields.clone(), tag: 4 };
         let mut batch =
-            Self { id: 0, topic: "", partition: None, records: Records { fields: fields.clone(), tag: 4 } };
+            Self { id: 0, topic: "", partition: None, records, sequence: None, record_batch: None };
         for field in fields {
             match field? {
                 (1, value) => batch.id = value.int64(1)?,
                 (2, value) => batch.topic = value.text(2)?,
                 (3, value) => batch.partition = Some(value.int32(3)?),
                 (4, value) => drop(value.bytes(4)?),
+                (5, value) => batch
+                    .sequence
+                    .get_or_insert_default()
+                    .merge(value.bytes(5)?)
+                    .map_err(|_| Malformed::Nested(5))?,
+                (6, value) => batch.record_batch = Some(value.bytes(6)?),
                 _ => {}
             }
         }
@@ -331,8 +342,12 @@ mod tests {
 
     prop_compose! {
         fn batch()(id in any::<i64>(), topic in "[a-zä]{0,9}", partition in option::of(any::<i32>()),
-                   records in vec(record(), 0..5)) -> v1::ProduceBatch {
-            v1::ProduceBatch { id, topic, partition, records }
+                   records in vec(record(), 0..5), sequence in option::of(any::<(i64, i32, i32)>()),
+                   record_batch in bytes()) -> v1::ProduceBatch {
+            let sequence = sequence.map(|(producer_id, producer_epoch, base_sequence)| ProducerSequence {
+                producer_id, producer_epoch, base_sequence,
+            });
+            v1::ProduceBatch { id, topic, partition, records, sequence, record_batch }
         }
     }
 
@@ -355,8 +370,10 @@ mod tests {
     fn decode(bytes: &[u8]) -> Result<v1::ProduceRequest, Malformed> {
         let request = ProduceRequest::parse(bytes)?;
         let batches = request.batches().map(|batch| {
-            let ProduceBatch { id, topic, partition, records } = batch?;
-            Ok(v1::ProduceBatch { id, topic: topic.to_owned(), partition, records: all(&records)? })
+            let ProduceBatch { id, topic, partition, records, sequence, record_batch } = batch?;
+            let (topic, records) = (topic.to_owned(), all(&records)?);
+            let record_batch = record_batch.map(Bytes::copy_from_slice);
+            Ok(v1::ProduceBatch { id, topic, partition, records, sequence, record_batch })
         });
         Ok(v1::ProduceRequest { options: request.options, batches: batches.collect::<Result<_, _>>()? })
     }

@@ -76,6 +76,33 @@ impl SetWriter {
     }
 }
 
+/// A `ConsumeResponse` with whole record batches instead of records, in two pieces per set, the second of which is the batches as they
+/// were given; and what it takes from the credit. The heads say everything but the batches.
+pub fn batches_response(sets: Vec<(v1::RecordSet, Bytes)>) -> (Vec<Bytes>, usize) {
+    let heads: Vec<Vec<u8>> = sets.iter().map(|(head, _)| head.encode_to_vec()).collect();
+    let size = |(head, (_, batches)): (&Vec<u8>, &(_, Bytes))| head.len() + field_size(8, batches.len());
+    let sizes: Vec<usize> = heads.iter().zip(&sets).map(size).collect();
+    let credit: usize = sizes.iter().sum();
+    let records_size =
+        int64_size(1, credit as i64) + sizes.iter().map(|size| field_size(2, *size)).sum::<usize>();
+    let mut front = BytesMut::with_capacity(RESPONSE_HEAD + SET_HEAD);
+    front.put_slice(&prefix(u32::try_from(field_size(2, records_size)).unwrap_or(u32::MAX)));
+    put_head(&mut front, 2, records_size);
+    put_int64(&mut front, 1, credit as i64);
+    let mut pieces = Vec::with_capacity(2 * sets.len());
+    for (((_, batches), head), size) in sets.into_iter().zip(&heads).zip(sizes) {
+        put_head(&mut front, 2, size);
+        front.put_slice(head);
+        put_head(&mut front, 8, batches.len());
+        pieces.push(front.split().freeze());
+        pieces.push(batches);
+    }
+    (pieces, credit)
+}
+
+/// The most bytes that whole batches take of a response, and the response's own with them, beside the topic's name and the batches.
+pub const BATCHES_HEAD: usize = RESPONSE_HEAD + SET_HEAD + 1 + 10;
+
 /// A `ConsumeResponse` with `records`, and with its gRPC prefix, in one piece per set; and what it takes from the
 /// credit.
 pub fn response(sets: Vec<SetWriter>) -> (Vec<Bytes>, usize) {
@@ -180,7 +207,7 @@ mod tests {
             timestamp_type: 1,
             high_watermark: i64::MAX,
             next_offset: 0,
-            records: Vec::new(),
+            ..v1::RecordSet::default()
         };
         let mut writer = SetWriter::new(head, 0);
         assert!(writer.is_empty());

@@ -180,6 +180,10 @@ impl<I: Io> Backend for Memory<I> {
         Ok(1)
     }
 
+    async fn new_producer_id(&self) -> Result<i64, Error> {
+        Ok(self.io.random() as i64 & i64::MAX)
+    }
+
     fn produce(
         &self,
         topic: &str,
