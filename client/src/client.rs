@@ -81,7 +81,7 @@ impl Client {
 
     /// Sending records.
     pub fn producer(&self) -> ProducerBuilder {
-        ProducerBuilder::new(self.log())
+        ProducerBuilder::new(self.channel.clone())
     }
 
     /// Reading records.

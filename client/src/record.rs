@@ -1,7 +1,6 @@
 //! Records: as they are sent, and as they are read.
 
 use bytes::Bytes;
-use millrace_proto::grpc::v1;
 use std::sync::Arc;
 
 /// A name and a value that travel with a record. A missing value is null, which is not the same as empty.
@@ -23,7 +22,7 @@ pub struct Header {
 pub struct Record {
     /// The topic.
     pub topic: String,
-    /// The partition; `None` lets the broker choose by key, or by turns where there is no key.
+    /// The partition; `None` leaves it to the producer's partitioner.
     pub partition: Option<i32>,
     /// The key, or null.
     pub key: Option<Bytes>,
@@ -31,7 +30,7 @@ pub struct Record {
     pub value: Option<Bytes>,
     /// In this order.
     pub headers: Vec<Header>,
-    /// Milliseconds since 1970; `None` is the broker's time of arrival.
+    /// Milliseconds since 1970; `None` is the time at which it is handed over.
     pub timestamp_ms: Option<i64>,
 }
 
@@ -79,19 +78,9 @@ impl Record {
         let headers = self.headers.iter().map(|h| h.key.len() + length(&h.value) + OVERHEAD);
         OVERHEAD + length(&self.key) + length(&self.value) + headers.sum::<usize>()
     }
-
-    /// For a batch of its topic.
-    pub(crate) fn into_message(self) -> v1::Record {
-        let headers = self.headers.into_iter().map(|h| v1::Header { key: h.key, value: h.value });
-        v1::Record {
-            key: self.key,
-            value: self.value,
-            headers: headers.collect(),
-            timestamp_ms: self.timestamp_ms,
-            partition: self.partition,
-        }
-    }
 }
+
+pub use millrace_proto::compression::Codec as Compression;
 
 /// What a timestamp says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -201,6 +201,14 @@ impl Topics {
         }
     }
 
+    /// How many partitions a topic has.
+    pub(crate) async fn partition_count(&self, name: &str) -> Result<i32, Error> {
+        let topic = Some(describe_topic_request::Topic::Name(name.to_owned()));
+        let request = v1::DescribeTopicRequest { topic, include_offsets: false };
+        let response = self.stub.clone().describe(request).await?.into_inner();
+        response.topic.map(|topic| topic.partitions.len() as i32).ok_or_else(|| incomplete("topic"))
+    }
+
     /// Describes a topic, with the offsets of its partitions.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use millrace_proto::batch::{BuildError, Builder, Options, Producer};
 use millrace_proto::grpc::records_in::{Malformed, Records};
 use millrace_proto::kafka::error::ErrorCode;
+use millrace_proto::kafka::partition::partition_of_key;
 use std::collections::BTreeMap;
 
 /// Records that go to one partition.
@@ -67,7 +68,7 @@ pub(super) fn split(records: &Records<'_>, choice: &Choice<'_>) -> Result<Vec<Pa
         let record = record?;
         let partition = match (record.partition.or(choice.partition), record.key) {
             (Some(partition), _) => check(partition, index, choice)?,
-            (None, Some(key)) => Partitioner::of_key(key, choice.count),
+            (None, Some(key)) => partition_of_key(key, choice.count),
             (None, None) => *keyless.get_or_insert_with(|| choice.partitioner.of_batch(choice.count)),
         };
         record.headers(&mut headers)?;
@@ -155,7 +156,7 @@ mod tests {
             record(None, None),
         ];
         let parts = split(given, None).expect("fine");
-        let keyed = Partitioner::of_key(b"foobar", 3);
+        let keyed = partition_of_key(b"foobar", 3);
         assert_eq!(keyed, (-790332482_i32 as u32 & 0x7fff_ffff) as i32 % 3);
         let of =
             |index: u32| parts.iter().find(|part| part.indexes.contains(&index)).map(|part| part.partition);

@@ -32,7 +32,7 @@ pub use header::{Attributes, Header, TimestampType, last_sequence};
 pub use recompress::{Recompress, recompress};
 pub use records::{Record, RecordHeader, RecordHeaders, RecordIter, records};
 pub use retain::{Retain, Retained, emptied, placeholder};
-pub use stamp::{stamp, stamp_log_append_time, stamp_max_timestamp};
+pub use stamp::{stamp, stamp_log_append_time, stamp_max_timestamp, stamp_producer};
 pub use validate::{Checked, Limits, validate, verify};
 
 /// The timestamp of a record or batch that has none.

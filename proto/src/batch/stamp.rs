@@ -1,6 +1,6 @@
 //! What a leader writes into a batch before it appends it.
 
-use super::{Attributes, Header, TimestampType};
+use super::{Attributes, Header, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, Producer, TimestampType};
 
 /// Writes the offset of the first record and the leader's epoch. The CRC covers neither.
 ///
@@ -28,6 +28,21 @@ pub fn stamp_log_append_time(batch: &mut [u8], now: i64) {
 /// When `batch` is shorter than a header: only batches that were checked are stamped.
 pub fn stamp_max_timestamp(batch: &mut [u8], max_timestamp: i64) {
     stamp_timestamp(batch, TimestampType::CreateTime, max_timestamp);
+}
+
+/// Writes which batch of which idempotent producer it is, or with `None` that it is nobody's, and computes the CRC anew. `batch` is
+/// exactly one batch.
+///
+/// # Panics
+/// When `batch` is shorter than a header.
+pub fn stamp_producer(batch: &mut [u8], producer: Option<Producer>) {
+    let none = Producer { id: NO_PRODUCER_ID, epoch: NO_PRODUCER_EPOCH, base_sequence: NO_SEQUENCE };
+    let Producer { id, epoch, base_sequence } = producer.unwrap_or(none);
+    let head = head_of(batch);
+    head[43..51].copy_from_slice(&id.to_be_bytes());
+    head[51..53].copy_from_slice(&epoch.to_be_bytes());
+    head[53..57].copy_from_slice(&base_sequence.to_be_bytes());
+    seal(batch);
 }
 
 fn stamp_timestamp(batch: &mut [u8], timestamp_type: TimestampType, max_timestamp: i64) {
@@ -77,6 +92,16 @@ mod tests {
         let header = verify(&bytes).unwrap();
         assert_eq!((header.timestamp_type(), header.max_timestamp), (TimestampType::LogAppendTime, 9000));
         assert_eq!(header.base_timestamp, 1000);
+    }
+
+    #[test]
+    fn the_producer_can_be_written_and_taken_back() {
+        let mut bytes = batch();
+        stamp_producer(&mut bytes, Some(Producer { id: 77, epoch: 3, base_sequence: 5 }));
+        let header = verify(&bytes).unwrap();
+        assert_eq!((header.producer_id, header.producer_epoch, header.last_sequence()), (77, 3, 6));
+        stamp_producer(&mut bytes, None);
+        assert_eq!(bytes, batch());
     }
 
     #[test]

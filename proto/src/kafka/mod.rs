@@ -17,6 +17,7 @@ pub mod error;
 pub mod frame;
 pub mod header;
 pub mod messages;
+pub mod partition;
 pub mod records;
 pub mod wire;
 
