@@ -5,7 +5,7 @@ use crate::remote::Remote;
 use crate::topic::pair;
 use clap::{Args, ValueEnum};
 use futures_util::FutureExt;
-use millrace_client::{Acks, Delivery, Error, Placed, Record};
+use millrace_client::{Acks, Compression, Delivery, Error, Placed, Record};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
@@ -17,6 +17,7 @@ Examples:
   millrace produce orders --file orders.txt --key-separator :
   echo '{\"total\":3}' | millrace produce orders --key customer-7 --header trace=a1 --partition 2
   seq 1000 | millrace produce numbers --acks leader
+  millrace produce logs --file app.log --compression zstd
 
 Each line is the value of a record; a missing key is null. Every record is acknowledged before the command ends; how
 many went where is said on standard error.";
@@ -39,12 +40,15 @@ pub struct Produce {
     /// A header of every record; may repeat
     #[arg(long, short = 'H', value_name = "NAME=VALUE", value_parser = pair)]
     header: Vec<(String, String)>,
-    /// The partition of every record [default: chosen by key, or in turn]
+    /// The partition of every record [default: by key as every Kafka client; without a key, one after the other]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
     /// When a record counts as sent: handed over, written by the leader, or durable on every in-sync replica
     #[arg(long, value_enum, default_value_t = AcksArg::All)]
     acks: AcksArg,
+    /// How batches are compressed on their way and in the log
+    #[arg(long, short = 'z', value_enum, default_value_t = CompressionArg::None)]
+    compression: CompressionArg,
     #[command(flatten)]
     remote: Remote,
 }
@@ -54,6 +58,27 @@ enum AcksArg {
     None,
     Leader,
     All,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CompressionArg {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+impl From<CompressionArg> for Compression {
+    fn from(compression: CompressionArg) -> Self {
+        match compression {
+            CompressionArg::None => Compression::None,
+            CompressionArg::Gzip => Compression::Gzip,
+            CompressionArg::Snappy => Compression::Snappy,
+            CompressionArg::Lz4 => Compression::Lz4,
+            CompressionArg::Zstd => Compression::Zstd,
+        }
+    }
 }
 
 impl From<AcksArg> for Acks {
@@ -81,7 +106,7 @@ impl Produce {
 
     async fn send_lines(&self, mut input: impl AsyncBufRead + Unpin) -> Outcome {
         let client = self.remote.connect().await?;
-        let producer = client.producer().acks(self.acks.into()).build();
+        let producer = client.producer().acks(self.acks.into()).compression(self.compression.into()).build();
         let mut tally = Tally::default();
         let mut line = Vec::new();
         loop {

@@ -21,7 +21,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .buffer_memory(1 << 20)
         .delivery_timeout(Duration::from_secs(120))
         .build();
-    let input_ended = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    let input_ended =
+        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     let (deliveries, receiver) = mpsc::unbounded_channel();
     let printer = tokio::spawn(print(receiver));
     let mut number: u64 = 0;

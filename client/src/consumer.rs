@@ -10,7 +10,7 @@ use crate::record::{ConsumedRecord, Header, TimestampType};
 use crate::stubs::log_client::LogClient;
 use futures_util::stream;
 use millrace_proto::grpc::v1::{self, consume_request, consume_response, partition_start};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -36,6 +36,7 @@ pub enum Start {
 pub struct ConsumerBuilder {
     stub: LogClient<Channel>,
     start: v1::ConsumeStart,
+    max_poll_records: usize,
 }
 
 impl ConsumerBuilder {
@@ -45,7 +46,7 @@ impl ConsumerBuilder {
             max_message_bytes: Some(1 << 20),
             ..v1::ConsumeStart::default()
         };
-        Self { stub, start }
+        Self { stub, start, max_poll_records: 500 }
     }
 
     /// Reads this partition too.
@@ -79,11 +80,20 @@ impl ConsumerBuilder {
         self
     }
 
+    /// How many records [`Consumer::poll`] returns at most. Default: 500.
+    pub fn max_poll_records(mut self, records: usize) -> Self {
+        self.max_poll_records = records.max(1);
+        self
+    }
+
     /// A consumer. It connects when the first record is asked for.
     pub fn build(self) -> Consumer {
         Consumer {
             stub: self.stub,
             start: self.start,
+            max_poll_records: self.max_poll_records,
+            seeks: BTreeMap::new(),
+            paused: BTreeSet::new(),
             progress: BTreeMap::new(),
             started: false,
             ended: false,
@@ -119,6 +129,9 @@ pub struct Position {
     pub high_watermark: i64,
 }
 
+/// A partition by name.
+type Key = (Arc<str>, i32);
+
 /// A call to the broker.
 #[derive(Debug)]
 struct Stream {
@@ -144,7 +157,11 @@ struct Arrived {
 pub struct Consumer {
     stub: LogClient<Channel>,
     start: v1::ConsumeStart,
-    progress: BTreeMap<(Arc<str>, i32), Position>,
+    max_poll_records: usize,
+    /// Where partitions are to go on that were moved; the broker says what offset that is.
+    seeks: BTreeMap<Key, Start>,
+    paused: BTreeSet<Key>,
+    progress: BTreeMap<Key, Position>,
     /// Whether the broker has said where reading starts; from then on `progress` says where it goes on.
     started: bool,
     ended: bool,
@@ -179,13 +196,96 @@ impl Consumer {
         }
     }
 
+    /// The records that are there, at most `max_poll_records`; waits up to `timeout` for the first. Empty when there was none.
+    ///
+    /// # Errors
+    /// As [`Consumer::next`]. Records that came before an error are returned first.
+    pub async fn poll(&mut self, timeout: Duration) -> Result<Vec<ConsumedRecord>, Error> {
+        let first = match tokio::time::timeout(timeout, self.next()).await {
+            Err(_) | Ok(None) => return Ok(Vec::new()),
+            Ok(Some(first)) => first?,
+        };
+        let mut records = vec![first];
+        while records.len() < self.max_poll_records
+            && let Some(record) = self.take_arrived()
+        {
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    /// Goes on at another place in a partition, which is assigned from now on if it was not.
+    ///
+    /// # Errors
+    /// As [`Consumer::next`]. Whether the partition and the place exist is known when it is read.
+    pub async fn seek(&mut self, topic: &str, partition: i32, to: Start) -> Result<(), Error> {
+        self.settle().await?;
+        self.ended = false;
+        self.seeks.insert((topic.into(), partition), to);
+        self.restart();
+        Ok(())
+    }
+
+    /// Reads a partition no longer, and forgets how far it was read.
+    ///
+    /// # Errors
+    /// As [`Consumer::next`].
+    pub async fn unassign(&mut self, topic: &str, partition: i32) -> Result<(), Error> {
+        self.settle().await?;
+        let key = (Arc::from(topic), partition);
+        self.progress.remove(&key);
+        self.seeks.remove(&key);
+        self.paused.remove(&key);
+        self.restart();
+        Ok(())
+    }
+
+    /// Reads a partition no further until it is [resumed](Self::resume).
+    ///
+    /// # Errors
+    /// As [`Consumer::next`].
+    pub async fn pause(&mut self, topic: &str, partition: i32) -> Result<(), Error> {
+        self.settle().await?;
+        if self.paused.insert((topic.into(), partition)) {
+            self.restart();
+        }
+        Ok(())
+    }
+
+    /// Reads a partition that was [paused](Self::pause) again, from where it was.
+    pub fn resume(&mut self, topic: &str, partition: i32) {
+        if self.paused.remove(&(topic.into(), partition)) {
+            self.restart();
+        }
+    }
+
+    /// The partitions that are paused.
+    pub fn paused(&self) -> impl Iterator<Item = (&str, i32)> {
+        self.paused.iter().map(|(topic, partition)| (&**topic, *partition))
+    }
+
+    /// Waits until the broker has said what is assigned.
+    async fn settle(&mut self) -> Result<(), Error> {
+        while !self.started && !self.ended {
+            self.advance().await?;
+        }
+        Ok(())
+    }
+
+    /// What is read has changed: another call is made, and goes on behind the records that were taken.
+    fn restart(&mut self) {
+        self.stream = None;
+        self.sets.clear();
+    }
+
     /// How far each partition has been read, in order of topic and partition; waits until the broker has said where
     /// reading starts.
     ///
     /// # Errors
     /// As [`Consumer::next`].
     pub async fn positions(&mut self) -> Result<Vec<Position>, Error> {
-        while !self.started && !self.ended {
+        self.settle().await?;
+        while self.seeks.keys().any(|key| !self.paused.contains(key)) && !self.ended {
             self.advance().await?;
         }
         Ok(self.progress.values().cloned().collect())
@@ -231,6 +331,10 @@ impl Consumer {
             self.wait_until = None;
         }
         if self.stream.is_none() {
+            if self.started && self.wanted().is_empty() {
+                // Everything is paused.
+                return std::future::pending().await;
+            }
             match self.connect().await {
                 Ok(stream) => self.stream = Some(stream),
                 Err(error) => return self.on_broken(error),
@@ -253,12 +357,7 @@ impl Consumer {
     async fn connect(&mut self) -> Result<Stream, Error> {
         let mut start = self.start.clone();
         if self.started {
-            let resumed = self.progress.values();
-            start.partitions = resumed
-                .map(|p| {
-                    partition_start(p.topic.to_string(), Some(p.partition), Start::Offset(p.next_offset))
-                })
-                .collect();
+            start.partitions = self.wanted();
         }
         self.owed = 0;
         // More grants than this are never under way: each is half of a window that the broker has to fill first.
@@ -270,6 +369,18 @@ impl Consumer {
         Ok(Stream { requests, responses })
     }
 
+    /// Every partition that is read, and where it goes on.
+    fn wanted(&self) -> Vec<v1::PartitionStart> {
+        let known = self.progress.iter().map(|(key, position)| (key, Start::Offset(position.next_offset)));
+        let mut wanted: BTreeMap<&Key, Start> = known.collect();
+        wanted.extend(self.seeks.iter().map(|(key, start)| (key, *start)));
+        wanted.retain(|key, _| !self.paused.contains(*key));
+        let start = |((topic, partition), start): (&Key, Start)| {
+            partition_start(topic.to_string(), Some(*partition), start)
+        };
+        wanted.into_iter().map(start).collect()
+    }
+
     fn on_started(&mut self, started: v1::ConsumeStarted) {
         self.started = true;
         self.backoff.reset();
@@ -277,6 +388,7 @@ impl Consumer {
             let v1::PartitionPosition { topic, partition, next_offset, high_watermark } = position;
             let topic: Arc<str> = topic.into();
             let position = Position { topic: topic.clone(), partition, next_offset, high_watermark };
+            self.seeks.remove(&(topic.clone(), partition));
             self.progress.insert((topic, partition), position);
         }
     }

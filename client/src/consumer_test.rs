@@ -176,3 +176,99 @@ async fn what_can_not_be_read_at_all_is_an_error_and_the_end() {
     };
     tokio::join!(broker, client);
 }
+
+fn resumed(start: &v1::ConsumeStart) -> Vec<(i32, Option<partition_start::Position>)> {
+    start.partitions.iter().map(|p| (p.partition.expect("resolved"), p.position)).collect()
+}
+
+fn offset(offset: i64) -> Option<partition_start::Position> {
+    Some(partition_start::Position::Offset(offset))
+}
+
+#[tokio::test]
+async fn polls_return_what_is_there_and_no_more_than_they_may() {
+    let (mut server, client) = FakeServer::start().await;
+    let mut consumer = client.consumer().assign("t", 0, Start::Beginning).max_poll_records(3).build();
+    let broker = async {
+        let mut call = server.consumes.recv().await.expect("a call");
+        start(&mut call).await;
+        call.answer(started(&[(0, 0)])).await;
+        call.answer(records(0, 0..4, 100)).await;
+        call
+    };
+    let application = async {
+        let mut sizes = Vec::new();
+        for _ in 0..2 {
+            sizes.push(consumer.poll(Duration::from_secs(10)).await.expect("fine").len());
+        }
+        assert_eq!(sizes, [3, 1]);
+        assert_eq!(consumer.poll(Duration::from_millis(20)).await.expect("fine"), []);
+    };
+    tokio::join!(broker, application);
+}
+
+#[tokio::test]
+async fn seeks_and_pauses_make_another_call() {
+    let (mut server, client) = FakeServer::start().await;
+    let mut consumer = client.consumer().assign_topic("t", Start::Beginning).build();
+    let broker = async {
+        let mut call = server.consumes.recv().await.expect("a call");
+        start(&mut call).await;
+        call.answer(started(&[(0, 10), (1, 50)])).await;
+        call.answer(records(0, 10..14, 100)).await;
+
+        let mut call = server.consumes.recv().await.expect("moved");
+        let beginning = Some(partition_start::Position::Edge(v1::Edge::Beginning as i32));
+        assert_eq!(resumed(&start(&mut call).await), [(0, offset(11)), (1, beginning)]);
+        call.answer(started(&[(0, 11), (1, 7)])).await;
+        call.answer(records(1, 7..8, 100)).await;
+
+        let mut call = server.consumes.recv().await.expect("paused");
+        assert_eq!(resumed(&start(&mut call).await), [(0, offset(11))]);
+        call.answer(started(&[(0, 11)])).await;
+        call.answer(records(0, 11..12, 100)).await;
+
+        let mut call = server.consumes.recv().await.expect("resumed");
+        assert_eq!(resumed(&start(&mut call).await), [(0, offset(12)), (1, offset(8))]);
+        call.answer(started(&[(0, 12), (1, 8)])).await;
+        call
+    };
+    let application = async {
+        assert_eq!(take(&mut consumer).await, (0, 10));
+        consumer.seek("t", 1, Start::Beginning).await.expect("assigned");
+        assert_eq!(take(&mut consumer).await, (1, 7));
+        consumer.pause("t", 1).await.expect("assigned");
+        assert_eq!(consumer.paused().collect::<Vec<_>>(), [("t", 1)]);
+        assert_eq!(take(&mut consumer).await, (0, 11));
+        consumer.resume("t", 1);
+        let positions = consumer.positions().await.expect("known");
+        assert_eq!(positions.iter().map(|p| p.next_offset).collect::<Vec<_>>(), [12, 8]);
+        assert_eq!(consumer.poll(Duration::from_millis(50)).await.expect("fine"), []);
+    };
+    tokio::join!(broker, application);
+}
+
+#[tokio::test]
+async fn nothing_is_read_while_everything_is_paused() {
+    let (mut server, client) = FakeServer::start().await;
+    let mut consumer = client.consumer().assign("t", 0, Start::Beginning).build();
+    let broker = async {
+        let mut call = server.consumes.recv().await.expect("a call");
+        start(&mut call).await;
+        call.answer(started(&[(0, 3)])).await;
+        let mut call = server.consumes.recv().await.expect("resumed");
+        assert_eq!(resumed(&start(&mut call).await), [(0, offset(3))]);
+        call.answer(started(&[(0, 3)])).await;
+        call.answer(records(0, 3..4, 100)).await;
+        call
+    };
+    let application = async {
+        consumer.pause("t", 0).await.expect("assigned");
+        assert_eq!(consumer.poll(Duration::from_millis(20)).await.expect("fine"), []);
+        consumer.resume("t", 0);
+        assert_eq!(take(&mut consumer).await, (0, 3));
+        consumer.unassign("t", 0).await.expect("assigned");
+        assert_eq!(consumer.positions().await.expect("known"), []);
+    };
+    tokio::join!(broker, application);
+}

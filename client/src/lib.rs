@@ -27,7 +27,48 @@
 //! | to read records | [`Client::consumer`], [`Consumer`] |
 //! | to know the brokers | [`Client::cluster`] |
 //!
-//! Everything runs on the caller's tokio runtime, of either flavour. Errors are [`Error`]: a gRPC code, a stable reason,
+//! The producer is Kafka's: batches gather for each partition (`batch_size`, `linger`), are compressed, and are numbered, so that what is
+//! sent again after a break is appended once and in its place; `delivery_timeout` bounds all attempts together.
+//!
+//! ```no_run
+//! # async fn example(client: millrace_client::Client) -> Result<(), millrace_client::Error> {
+//! use millrace_client::{Compression, Record};
+//! use std::time::Duration;
+//!
+//! let producer = client
+//!     .producer()
+//!     .compression(Compression::Zstd)
+//!     .linger(Duration::from_millis(20))
+//!     .partitioner(|record, partitions| record.headers.len() as i32 % partitions)
+//!     .build();
+//! for n in 0..1000 {
+//!     // The delivery may be dropped: `flush` waits for all of them.
+//!     let _ = producer.send(Record::new("numbers").value(n.to_string())).await?;
+//! }
+//! producer.flush().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The consumer reads partitions that it is given, ahead of the application by as much as its window allows.
+//!
+//! ```no_run
+//! # async fn example(client: millrace_client::Client) -> Result<(), millrace_client::Error> {
+//! use millrace_client::Start;
+//! use std::time::Duration;
+//!
+//! let mut consumer = client.consumer().assign("numbers", 0, Start::Offset(500)).max_poll_records(100).build();
+//! for record in consumer.poll(Duration::from_secs(1)).await? {
+//!     println!("{} {:?}", record.offset, record.value);
+//! }
+//! consumer.seek("numbers", 0, Start::Beginning).await?;
+//! consumer.pause("numbers", 0).await?;
+//! consumer.resume("numbers", 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/numbers.rs` is a whole program. Everything runs on the caller's tokio runtime, of either flavour. Errors are [`Error`]: a gRPC code, a stable reason,
 //! words for people, and whether it is worth trying again.
 
 mod backoff;

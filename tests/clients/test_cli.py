@@ -63,6 +63,18 @@ def test_produce_lines_and_consume(server, bootstrap, topic):
     assert "two" in cli.ok("consume", topic, "--from", "1", "--count", "1", *server)
 
 
+@pytest.mark.parametrize("codec", range(5))
+def test_produce_compresses(server, bootstrap, topic, codec):
+    name = ["none", "gzip", "snappy", "lz4", "zstd"][codec]
+    cli.ok("produce", topic, *server, "--compression", name, stdin=b"again and again\n" * 100)
+    with wire.Connection(bootstrap) as connection:
+        answer = connection.ask(wire.fetch_request(topic, 0), 12).responses[0].partitions[0]
+    batches = wire.batches(answer.records)
+    assert {batch.compression_type for batch in batches} == {codec}
+    assert [r.value for batch in batches for r in batch] == [b"again and again"] * 100
+    assert all(batch.producer_id >= 0 for batch in batches), "numbered, so that none is there twice"
+
+
 def test_produce_with_key_header_and_file(server, bootstrap, new_topic, tmp_path):
     topic, file = new_topic(partitions=3), tmp_path / "lines"
     file.write_bytes(b"from a file\n")
