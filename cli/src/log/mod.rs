@@ -1,6 +1,8 @@
-//! `millrace log`: what the files of a broker hold, and whether they are sound. Reads only, and needs no broker.
+//! `millrace log`: what the files of a broker hold, whether they are sound, and what to do if not. Needs no broker; all but `repair` only
+//! read.
 
 mod dump;
+mod repair;
 mod segment;
 mod verify;
 
@@ -20,6 +22,7 @@ Examples:
   millrace log dump millrace-data/orders-0/00000000000000000000.log --records
   millrace log verify millrace-data
   millrace log verify millrace-data/orders-0 millrace-data/orders-1/00000000000000000000.log
+  millrace log repair millrace-data/orders-0 --skip
 
 Use them on the files of a broker that is stopped: in those of one that runs, the end may be half written.";
 
@@ -31,6 +34,8 @@ pub enum LogCommand {
     Dump(Dump),
     /// Check batches, order, indexes and the other files of partitions or of a whole data directory
     Verify(Verify),
+    /// Make a damaged partition whole again: skip what is damaged, or cut the log off there
+    Repair(Repair),
 }
 
 /// What to print.
@@ -61,12 +66,37 @@ pub struct Verify {
     gaps: bool,
 }
 
+/// What to do about damage.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  millrace log repair millrace-data/orders-0              # says what is damaged, changes nothing\n  millrace log repair millrace-data/orders-0 --skip\n  millrace log repair millrace-data/orders-0 --truncate\n\nWhat is removed is kept beside the segment, as <segment>.log.cut-<offset>. The broker must be stopped."
+)]
+pub struct Repair {
+    /// A partition's directory
+    #[arg(value_name = "DIRECTORY")]
+    dir: PathBuf,
+    /// Readers go on behind what is damaged: batches without records stand for the offsets that are gone
+    #[arg(long, conflicts_with = "truncate")]
+    skip: bool,
+    /// The log ends where damage begins; everything behind it goes
+    #[arg(long)]
+    truncate: bool,
+}
+
 impl LogCommand {
     /// Reads the files.
     pub fn run(self) -> Outcome {
         match self {
             LogCommand::Dump(dump) => dump::run(&dump.paths, dump.records),
             LogCommand::Verify(verify) => verify::run(&verify.paths, verify.gaps),
+            LogCommand::Repair(Repair { dir, skip, truncate }) => {
+                let remedy = match (skip, truncate) {
+                    (true, _) => repair::Remedy::Skip,
+                    (_, true) => repair::Remedy::Truncate,
+                    _ => repair::Remedy::None,
+                };
+                repair::run(&dir, remedy)
+            }
         }
     }
 }

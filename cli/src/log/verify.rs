@@ -280,7 +280,7 @@ impl<'a> SegmentCheck<'a> {
             _ => {}
         }
         self.expected = Some(header.next_offset());
-        self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
+        self.max_timestamp = self.max_timestamp.max(header.newest().unwrap_or(i64::MIN));
         match count_records(bytes, &mut self.scratch) {
             Ok(count) => report.records += count,
             Err(fault) => {
