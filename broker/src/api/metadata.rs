@@ -26,7 +26,9 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: MetadataRequest<'_>) {
         None => true,
         Some(topics) => topics.is_empty() && call.version == 0,
     };
-    let wanted = request.topics.unwrap_or_default();
+    let mut wanted = request.topics.unwrap_or_default();
+    // An id counts whatever the name: Java's client sends an empty one beside it.
+    wanted.iter_mut().filter(|topic| !topic.topic_id.is_nil()).for_each(|topic| topic.name = None);
     let by_id = |topic: &MetadataRequestTopic<'_>| topic.name.is_none();
     if call.version < BY_ID && wanted.iter().any(by_id) {
         return call.close(&"topics without a name are asked for from version 12 on only");
