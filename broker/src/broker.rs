@@ -2,7 +2,6 @@
 //! shards what to own, lets clients in; at the end everything in flight is answered and every log is closed.
 
 use crate::config::{Config, HostPort, METADATA_VERSION};
-use crate::net::admission::Admission;
 use crate::net::listener;
 use crate::shard::metadata::{MetadataDriver, MetadataStartError, Published};
 use crate::shard::{Entrance, MAILBOX, Shard, ShardCall};
@@ -19,9 +18,6 @@ use uuid::Uuid;
 
 /// How long clients may take to finish what is in flight when the broker stops.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// Connections for metrics and health at once: each lives for one request.
-const HTTP_CONNECTIONS: usize = 64;
 
 /// What a broker tells whoever started it.
 #[derive(Clone, Debug)]
@@ -205,7 +201,7 @@ impl<I: Io> Setup<I> {
             closed.push(is_closed);
         }
         let addresses = ports.addresses;
-        ports.open(&io, &shard, &self.config);
+        ports.open(&io, &shard);
         (self.on_event)(Event::Serving(addresses));
         io.terminated().await;
         tracing::info!("stopping: finishing what is in flight");
@@ -251,16 +247,9 @@ impl<I: Io> Ports<I> {
         Ok(Self { listeners, addresses })
     }
 
-    fn open(self, io: &I, shard: &Shard<I>, config: &Config) {
-        let limits = &config.limits;
+    fn open(self, io: &I, shard: &Shard<I>) {
         for (entrance, listener) in self.listeners {
-            let connections = match entrance {
-                Entrance::Kafka => limits.connections,
-                Entrance::Grpc => limits.grpc_connections,
-                Entrance::Http => HTTP_CONNECTIONS,
-            };
-            let admission = Admission::new(shard.shards(), connections, limits.connections_per_ip);
-            io.spawn(listener::accept(shard.clone(), listener, entrance, admission));
+            io.spawn(listener::accept(shard.clone(), listener, entrance));
         }
     }
 }

@@ -7,6 +7,9 @@ use millrace_proto::kafka::wire::memory_limit;
 use std::fmt;
 use std::time::Duration;
 
+/// Connections for metrics and health at once: each lives for one request.
+pub const HTTP_CONNECTIONS: usize = 64;
+
 /// Partitions that the fetch sessions of one shard remember at most: beyond that clients say with every request what they want.
 pub const SESSION_PARTITIONS: usize = 100_000;
 /// What one of them takes at most, remembered and while it is being answered for.

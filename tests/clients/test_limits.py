@@ -9,6 +9,7 @@ import pytest
 
 from harness import librdkafka, topics, wire
 from harness.process import Process, free_ports, wait_until
+from test_admin import BROKER, DELETE, INVALID_CONFIG, SET, alter
 
 pytestmark = pytest.mark.millrace_only(reason="Millrace's limits")
 
@@ -67,6 +68,19 @@ def test_connections(served, setting):
     )
     for connection in held:
         connection.close()
+
+
+@pytest.mark.parametrize("setting", ["max.connections", "max.connections.per.ip"])
+def test_connections_are_limited_while_the_broker_runs(served, setting):
+    broker = served()
+    with wire.Connection(broker.kafka) as one, wire.Connection(broker.kafka) as two:
+        assert is_served(one) and is_served(two)
+        assert alter(one, BROKER, "", (setting, SET, "2")).error_code == wire.NONE
+        wait_until(lambda: is_refused(broker.kafka), 10, "the new limit")
+        assert is_served(one) and is_served(two), "those that are open stay"
+        assert alter(one, BROKER, "", (setting, DELETE, None)).error_code == wire.NONE
+        wait_until(lambda: not is_refused(broker.kafka), 10, "the old limit")
+        assert alter(one, BROKER, "", (setting, SET, "none")).error_code == INVALID_CONFIG
 
 
 def test_idle_connections_are_closed(served):

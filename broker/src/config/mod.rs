@@ -5,6 +5,7 @@
 
 mod alteration;
 mod cleaner;
+mod dynamic;
 mod kafka_names;
 mod listeners;
 mod load;

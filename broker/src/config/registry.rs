@@ -117,6 +117,9 @@ impl Setting {
 /// Settings in the configuration itself that may change while the broker runs.
 pub(super) const DYNAMIC_FIELDS: &[&str] = &[
     topic::PRODUCER_EXPIRATION,
+    "max.connections",
+    "max.connections.per.ip",
+    "grpc.max.connections",
     "log.cleaner.threads",
     "log.cleaner.backoff.ms",
     "log.cleaner.dedupe.buffer.size",

@@ -42,6 +42,12 @@ impl Admission {
         Self(Arc::new(Mutex::new(Counts { per_shard, per_address: HashMap::new(), max, max_per_address })))
     }
 
+    /// Lets in so many from now on. Those that are open stay.
+    pub fn limit(&self, max: usize, max_per_address: usize) {
+        let mut counts = self.counts();
+        (counts.max, counts.max_per_address) = (max, max_per_address);
+    }
+
     /// Lets a connection in and gives it to the shard that has the fewest.
     pub fn admit(&self, address: IpAddr) -> Result<Permit, Refusal> {
         let mut counts = self.counts();
@@ -100,5 +106,8 @@ mod tests {
         permits.remove(0);
         assert_eq!(admission.admit(there).expect("one left").shard(), 0);
         assert_eq!(admission.counts().per_address.len(), 2);
+        permits.push(admission.admit(there).expect("one left"));
+        admission.limit(2, 9);
+        assert_eq!(admission.admit(there).err(), Some(Refusal::Full(2)), "those that are open stay");
     }
 }

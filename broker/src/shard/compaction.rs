@@ -18,7 +18,7 @@ impl<I: Io> Shard<I> {
     /// Compacts whatever is due, for as long as the process lives.
     pub(crate) async fn keep_compact(self) {
         loop {
-            let cleaner = self.0.config.cleaner_now(&self.image());
+            let cleaner = self.0.config.now(&self.image()).cleaner;
             if cleaner.enabled {
                 self.compact_all(&cleaner).await;
             }
