@@ -80,7 +80,10 @@ impl<I: Io> Backend for Shard<I> {
         let taken = self.take_batch(topic, partition, &batch);
         async move {
             let (id, Taken { checked, recompressed }) = taken?;
-            let batch = recompressed.unwrap_or(batch);
+            let (batch, _held) = match recompressed {
+                Some((batch, held)) => (batch, Some(held)),
+                None => (batch, None),
+            };
             let wait = match acks {
                 Acks::All => partition::Acks::All,
                 Acks::Leader | Acks::None => partition::Acks::Leader,
@@ -329,7 +332,12 @@ impl<I: Io> Shard<I> {
         match intake::take(self, &rules, batch, true) {
             Ok(taken) => Ok((id, taken)),
             Err(intake::Refused::Batch(refused)) => Err(error(&refused)),
-            Err(refused) => Err(Error::new(ErrorCode::RecordListTooLarge, refused.to_string())),
+            Err(refused @ intake::Refused::LargerThanSegment) => {
+                Err(Error::new(ErrorCode::RecordListTooLarge, refused.to_string()))
+            }
+            Err(refused @ intake::Refused::NoMemory) => {
+                Err(Error::new(ErrorCode::RequestTimedOut, refused.to_string()))
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! given the topic's codec if the topic has one.
 
 use crate::config::topic::Rules;
+use crate::net::budget::Reservation;
 use crate::shard::Shard;
 use bytes::BytesMut;
 use millrace_io::Io;
@@ -12,8 +13,9 @@ use millrace_proto::compression::Caps;
 pub(crate) struct Taken {
     /// What its check found.
     pub(crate) checked: Checked,
-    /// The batch in its topic's codec, if it came in another.
-    pub(crate) recompressed: Option<BytesMut>,
+    /// The batch in its topic's codec, if it came in another, and its share of the shard's budget: a request may hold many batches that
+    /// inflate a hundredfold.
+    pub(crate) recompressed: Option<(BytesMut, Reservation)>,
 }
 
 /// Why a batch may not.
@@ -25,6 +27,11 @@ pub(crate) enum Refused {
     /// It would fit into no segment.
     #[error("the batch is larger than a segment of the topic")]
     LargerThanSegment,
+    /// It came in another codec than the topic's, and there is no room to change that now.
+    #[error(
+        "the shard has no memory left to change the codec of the batch; send it again, or in the topic's codec"
+    )]
+    NoMemory,
 }
 
 /// Checks a batch. `zstd` says whether it may be compressed so.
@@ -40,9 +47,14 @@ pub(crate) fn take<I: Io>(
         Some(wanted) => batch::recompress(batch, wanted, &limits)?,
         None => None,
     };
-    if let (Some(batch), Some(wanted)) = (&recompressed, rules.recompress) {
-        (checked.size, checked.codec) = (batch.len(), wanted.codec);
-    }
+    let recompressed = match (recompressed, rules.recompress) {
+        (Some(batch), Some(wanted)) => {
+            (checked.size, checked.codec) = (batch.len(), wanted.codec);
+            let held = shard.budget().small().try_reserve(batch.len()).ok_or(Refused::NoMemory)?;
+            Some((batch, held))
+        }
+        _ => None,
+    };
     match checked.size > rules.segment_bytes {
         true => Err(Refused::LargerThanSegment),
         false => Ok(Taken { checked, recompressed }),

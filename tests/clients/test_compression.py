@@ -6,7 +6,7 @@ from harness import grpc_client, librdkafka, topics, wire
 from test_admin import SET, TOPIC, alter
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
-MESSAGE_TOO_LARGE = 10
+REQUEST_TIMED_OUT, MESSAGE_TOO_LARGE = 7, 10
 VALUES = [b"%d " % i * 200 for i in range(50)]
 
 
@@ -76,3 +76,22 @@ def test_what_comes_by_grpc_is_compressed_too(broker):
             client.publish(name, *VALUES[at : at + 10])
     assert codecs_on_disk(broker.kafka, name) == {"gzip"}
     assert values(broker.kafka, name) == VALUES
+
+
+@pytest.mark.millrace_only(reason="it is about our bound")
+def test_batches_that_inflate_take_no_more_memory_than_there_is(own_broker):
+    """Forty small batches in one request that would be 40 MB: those for which there is no room are to be sent again."""
+    broker = own_broker(properties={"queued.max.request.bytes": str(16 << 20)}).start()
+    name = topics.create(broker.kafka, partitions=40, compression_type="uncompressed")
+    batch = wire.batch(bytes(1_000_000), codec=CODECS.index("gzip"))
+    request = wire.produce_request(name, batch)
+    parts = request.topic_data[0].partition_data
+    parts += [type(parts[0])(index=index, records=bytes(batch)) for index in range(1, 40)]
+    with wire.Connection(broker.kafka) as connection:
+        answers = connection.ask(request, 9).responses[0].partition_responses
+        codes = [answer.error_code for answer in answers]
+        assert set(codes) == {wire.NONE, REQUEST_TIMED_OUT} and codes.count(wire.NONE) >= 4
+        refused = next(answer for answer in answers if answer.error_code == REQUEST_TIMED_OUT)
+        assert "no memory left" in refused.error_message
+        again = wire.produce_request(name, batch, partition=refused.index)
+        assert connection.ask(again, 9).responses[0].partition_responses[0].error_code == wire.NONE

@@ -9,6 +9,7 @@ use super::Call;
 use super::errors::WireError;
 use crate::config::topic::Rules;
 use crate::intake::{self, Taken};
+use crate::net::budget::Reservation;
 use crate::shard::Shard;
 use crate::shard::calls::{ProduceFailure, ProducePart};
 use crate::shard::partition_driver::PartitionId;
@@ -56,6 +57,11 @@ impl From<intake::Refused> for Refused {
         let error = match refused {
             intake::Refused::Batch(error) => error,
             intake::Refused::LargerThanSegment => return ErrorCode::RecordListTooLarge.into(),
+            // Of the errors that every client retries, the one that promises nothing.
+            intake::Refused::NoMemory => {
+                let message = Some(refused.to_string());
+                return Self { code: ErrorCode::RequestTimedOut, message, records: Vec::new() };
+            }
         };
         let records = error.record_errors().iter().map(|record| (record.index, record.reason.to_string()));
         Self { code: WireError::code(&error), message: Some(error.to_string()), records: records.collect() }
@@ -98,12 +104,15 @@ pub(super) async fn start<I: Io>(call: Call<I>, frame: BytesMut, body: usize) ->
         let (plan, admitted) = check(&call, &request, &frame, acks);
         (plan, admitted, acks, timeout)
     };
-    let parts = take_batches(frame, admitted);
+    let (parts, held) = take_batches(frame, admitted);
     // Without an answer the request still holds its bytes until they are written.
     let wait = if acks == Some(Acks::All) { Acks::All } else { Acks::Leader };
     let pending = call.shard.produce(parts, wait, timeout).await;
     let io = call.shard.io().clone();
-    io.spawn(finish(call, plan, pending, acks));
+    io.spawn(async move {
+        finish(call, plan, pending, acks).await;
+        drop(held);
+    });
     true
 }
 
@@ -171,16 +180,21 @@ fn check_batch<'r, I: Io>(
     Ok((PartitionId { topic: topic.id, partition: data.index }, taken, records))
 }
 
-/// Cuts the batches out of the frame, each owned alone, without copying.
-fn take_batches(mut frame: BytesMut, admitted: Vec<Admitted>) -> Vec<ProducePart> {
-    let mut at = 0;
-    let cut = admitted.into_iter().map(|Admitted { id, taken, range }| {
+/// Cuts the batches out of the frame, each owned alone, without copying; what was given another codec takes their place, and holds its
+/// share of the budget until it is answered.
+fn take_batches(mut frame: BytesMut, admitted: Vec<Admitted>) -> (Vec<ProducePart>, Vec<Reservation>) {
+    let (mut at, mut all_held) = (0, Vec::new());
+    let cut = admitted.into_iter().map(|Admitted { id, taken: Taken { checked, recompressed }, range }| {
         let _between = frame.split_to(range.start - at);
         at = range.end;
-        let batch = frame.split_to(range.len());
-        ProducePart { id, batch: taken.recompressed.unwrap_or(batch), checked: taken.checked }
+        let mut batch = frame.split_to(range.len());
+        if let Some((other, held)) = recompressed {
+            batch = other;
+            all_held.push(held);
+        }
+        ProducePart { id, batch, checked }
     });
-    cut.collect()
+    (cut.collect(), all_held)
 }
 
 async fn finish<I: Io>(

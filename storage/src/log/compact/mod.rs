@@ -146,6 +146,10 @@ impl<I: Io> Inner<I> {
     }
 
     fn compact_error(&self, error: Error) -> CompactError {
+        // A log that was deleted meanwhile has its files elsewhere.
+        if let Err(failure) = self.online() {
+            return failure.into();
+        }
         let dir = self.dir.borrow().clone();
         match disk::is_full(&error) {
             true => CompactError::NoSpace(dir),
