@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
+/// A record's size at most: what the broker takes in one message, and some room for others in it.
+const LONGEST_LINE: usize = 14 << 20;
+
 const HELP: &str = "\
 Examples:
   echo hello | millrace produce greetings
@@ -106,7 +109,12 @@ impl Produce {
 
     async fn send_lines(&self, mut input: impl AsyncBufRead + Unpin) -> Outcome {
         let client = self.remote.connect().await?;
-        let producer = client.producer().acks(self.acks.into()).compression(self.compression.into()).build();
+        let producer = client
+            .producer()
+            .acks(self.acks.into())
+            .compression(self.compression.into())
+            .max_request_size(LONGEST_LINE)
+            .build();
         let mut tally = Tally::default();
         let mut line = Vec::new();
         loop {

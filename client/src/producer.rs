@@ -41,6 +41,7 @@ pub(crate) struct Options {
     request_timeout: Duration,
     delivery_timeout: Duration,
     batch_size: usize,
+    max_request_size: usize,
     linger: Duration,
     max_in_flight: usize,
     compression: Compression,
@@ -58,6 +59,7 @@ impl Default for Options {
             request_timeout: Duration::from_secs(30),
             delivery_timeout: Duration::from_secs(120),
             batch_size: 16 << 10,
+            max_request_size: 1 << 20,
             linger: Duration::from_millis(5),
             max_in_flight: 5,
             compression: Compression::None,
@@ -120,6 +122,12 @@ impl ProducerBuilder {
     /// Up to how many bytes of records gather in one batch, before compression. A larger record is a batch of its own. Default: 16 KiB.
     pub fn batch_size(mut self, bytes: usize) -> Self {
         self.options.batch_size = bytes;
+        self
+    }
+
+    /// The largest record, before compression; a larger one fails. The broker takes messages of up to 16 MiB. Default: 1 MiB.
+    pub fn max_request_size(mut self, bytes: usize) -> Self {
+        self.options.max_request_size = bytes;
         self
     }
 

@@ -6,13 +6,13 @@
 use super::{at, directory, names, segments};
 use crate::exit::{Failure, Outcome};
 use crate::output;
+use millrace_io::uring::Lock;
 use millrace_proto::batch::{Header, placeholder, verify};
 use millrace_proto::files::{
     CLEANER_OFFSETS, HIGH_WATERMARKS, INDEX_SUFFIX, LOCK, LOG_SUFFIX, PartitionOffset, RECENT_BATCHES_SUFFIX,
     RECOVERY_POINTS, SNAPSHOT_SUFFIX, TIME_INDEX_SUFFIX, encode_offsets, offset_file_name,
     parse_offset_file_name, parse_offsets, parse_partition_dir_name,
 };
-use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
@@ -70,19 +70,18 @@ pub fn run(dir: &Path, remedy: Remedy) -> Outcome {
     Ok(())
 }
 
-/// The data directory's lock, which a broker holds for as long as it runs.
-fn lock(data_dir: &Path) -> Result<Option<Flock<File>>, Failure> {
+/// The data directory's lock, which a broker holds for as long as it runs. A directory that was copied somewhere else has none.
+fn lock(data_dir: &Path) -> Result<Option<Lock>, Failure> {
     let path = data_dir.join(LOCK);
-    let file = match OpenOptions::new().write(true).open(&path) {
-        Ok(file) => file,
-        // A directory that was copied somewhere else.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(at(&path, error)),
-    };
-    let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-    locked
-        .map(Some)
-        .map_err(|_| Failure::usage(format!("a broker is running on {}: stop it first", data_dir.display())))
+    if !path.exists() {
+        return Ok(None);
+    }
+    Lock::take(&path).map(Some).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => {
+            Failure::usage(format!("a broker is running on {}: stop it first", data_dir.display()))
+        }
+        _ => at(&path, error),
+    })
 }
 
 /// A range of a segment that is not sound.

@@ -115,8 +115,7 @@ fn a_broker_that_runs_is_left_alone() {
     let data_dir = tempfile::tempdir().expect("a directory");
     let dir = data_dir.path().join("orders-0");
     std::fs::create_dir(&dir).expect("made");
-    let file = File::create(data_dir.path().join(LOCK)).expect("made");
-    let _held = Flock::lock(file, FlockArg::LockExclusiveNonblock).expect("free");
+    let _held = Lock::take(&data_dir.path().join(LOCK)).expect("free");
     let refused = run(&dir, Remedy::Skip).expect_err("it runs");
     assert!(format!("{refused:?}").contains("a broker is running"), "{refused:?}");
 }

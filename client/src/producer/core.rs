@@ -167,6 +167,14 @@ impl Core {
             .collect();
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let size = Builder::upper_bound(key, value, &headers);
+        if size > self.options.max_request_size {
+            let (most, name) = (self.options.max_request_size, name(&place));
+            let text =
+                format!("{name}: a record of {size} bytes, more than max_request_size ({most}) allows");
+            let error =
+                Error { reason: "MESSAGE_TOO_LARGE".into(), ..Error::new(Code::InvalidArgument, text) };
+            return promise.keep(Err(error));
+        }
         if queue.open.as_ref().is_some_and(|open| open.builder.size() + size > self.options.batch_size) {
             queue.close(&self.options);
         }

@@ -264,6 +264,16 @@ fn without_numbers_nothing_is_asked() {
 }
 
 #[test]
+fn a_record_that_is_too_large_is_refused_here() {
+    let mut scene = Scene::identified(Options { max_request_size: 1000, ..options() });
+    scene.hand(Record::new("t").partition(0).value(vec![0; 1000]));
+    scene.hand_to(0, &["fits"]);
+    assert_eq!(scene.sent(), [(0, 0, 0, 1)]);
+    scene.placed(0, 0, 3);
+    assert_eq!(scene.outcomes(), [Some(Err("MESSAGE_TOO_LARGE".into())), Some(Ok(3))]);
+}
+
+#[test]
 fn batches_are_compressed() {
     let mut scene = Scene::identified(Options { compression: Compression::Zstd, ..options() });
     scene.hand(Record::new("t").partition(0).value(vec![7; 5000]));

@@ -210,7 +210,15 @@ pub(super) async fn remove_file(core: &Rc<Core>, path: &Path) -> Result<()> {
 
 /// Takes the lock, or says `WouldBlock`.
 pub(super) async fn lock(core: &Core, path: &Path) -> Result<Lock> {
-    on_path(core, path, |path| {
+    on_path(core, path, Lock::take).await
+}
+
+impl Lock {
+    /// Takes the lock, for whoever has no core: a command on the files of a broker that should not run.
+    ///
+    /// # Errors
+    /// `WouldBlock` when somebody has it, and whatever the disk says.
+    pub fn take(path: &Path) -> Result<Lock> {
         let file =
             std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         // A lock belongs to this open of the file, so it excludes a second one in this process as well.
@@ -222,8 +230,7 @@ pub(super) async fn lock(core: &Core, path: &Path) -> Result<Lock> {
             }
             Err((_, error)) => Err(error.into()),
         }
-    })
-    .await
+    }
 }
 
 async fn on_path<T: Send + 'static>(
