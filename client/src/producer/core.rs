@@ -67,7 +67,7 @@ pub(super) struct Core {
 struct Topic {
     /// How many partitions it has, as far as is known.
     count: Option<i32>,
-    /// When that is to be asked again; `None` while it is being asked.
+    /// When that is to be asked again; `None` if it never was answered.
     ask_at: Option<Duration>,
     asking: bool,
     waiting: VecDeque<Handed>,
@@ -386,14 +386,16 @@ impl Core {
             }
             queue.stalled = true;
             queue.put_back(batch);
-        } else if error.retriable && !batch.is_late(now, &self.options) {
+        } else if error.retriable {
+            // Late or not: only when it is given up it is known that nobody will ask whether it is there.
             queue.stalled = true;
             queue.not_before = now + queue.backoff.next().max(error.retry_after.unwrap_or_default());
             queue.put_back(batch);
         } else {
-            if let Some(sequence) = batch.sequence {
-                // It is not there: the next one has its number.
-                (queue.next_sequence, queue.renumber, queue.stalled) = (sequence, true, true);
+            if batch.sequence.is_some() {
+                // Its number is never given to another: were it there after all, the other would be taken for it.
+                queue.stalled = true;
+                self.identity = Identity::Wanted;
             }
             batch.fail(&error.about(&name(place)));
         }

@@ -200,8 +200,12 @@ fn what_is_refused_for_good_leaves_no_gap() {
     scene.placed(0, 0, 0);
     scene.refused(1, 0, "MESSAGE_TOO_LARGE", false);
     scene.refused(2, 0, "OUT_OF_ORDER_SEQUENCE_NUMBER", false);
-    assert_eq!(scene.sent(), [(3, 0, 1, 1)]);
-    scene.placed(3, 0, 1);
+    assert_eq!(scene.sent(), [(3, 0, 2, 1)], "it may be there: only the broker knows");
+    scene.refused(3, 0, "OUT_OF_ORDER_SEQUENCE_NUMBER", false);
+    assert_eq!(scene.actions(), [Action::InitProducer], "no number is used twice");
+    scene.core.on_identity(Ok((10, 0)), scene.now);
+    assert_eq!(scene.sent(), [(4, 0, 0, 1)]);
+    scene.placed(4, 0, 1);
     assert_eq!(scene.outcomes(), [Some(Ok(0)), Some(Err("MESSAGE_TOO_LARGE".into())), Some(Ok(1))]);
 }
 
@@ -238,6 +242,23 @@ fn time_is_over_at_last() {
     assert!(scene.core.is_idle());
     // It may have been appended: the next batch must not have the number behind it.
     scene.hand_to(0, &["y"]);
+    assert_eq!(scene.actions(), [Action::InitProducer]);
+}
+
+#[test]
+fn the_number_of_a_batch_that_may_be_there_is_not_given_to_the_next() {
+    let mut scene = Scene::identified(options());
+    scene.hand_to(0, &["appended, and not acknowledged in time"]);
+    assert_eq!(scene.sent(), [(0, 0, 0, 1)]);
+    scene.wait(5 * SECOND);
+    scene.hand_to(0, &["next"]);
+    assert_eq!(scene.sent(), [(1, 0, 1, 1)]);
+    scene.wait(5 * SECOND);
+    scene.refused(0, 0, "REQUEST_TIMED_OUT", true);
+    scene.placed(1, 0, 1);
+    assert_eq!(scene.actions(), []);
+    assert_eq!(scene.outcomes(), [Some(Err("REQUEST_TIMED_OUT".into())), Some(Ok(1))]);
+    scene.hand_to(0, &["another"]);
     assert_eq!(scene.actions(), [Action::InitProducer]);
 }
 
