@@ -17,6 +17,7 @@ mod snappy;
 use bytes::{BufMut, BytesMut};
 use std::fmt;
 use std::io::{self, Read, Write};
+use zstd::zstd_safe::CParameter;
 
 /// A compression type, by Kafka's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -230,6 +231,12 @@ pub fn compress(codec: Codec, bytes: &[u8], out: &mut BytesMut) -> io::Result<()
     compressor.finish().map(drop)
 }
 
+/// zstd's levels above this one take up to 700 MB of tables, however little there is to compress. They search as thoroughly as they do
+/// in the tables of this level, some 90 MB, which look 8 MiB back.
+const ZSTD_LARGEST_TABLES: i32 = 19;
+const ZSTD_TABLES: [CParameter; 3] =
+    [CParameter::WindowLog(23), CParameter::ChainLog(24), CParameter::HashLog(22)];
+
 /// Compresses what is written to it, and writes that on.
 pub enum Compressor<W: Write> {
     /// As it is.
@@ -261,7 +268,11 @@ impl<W: Write> Compressor<W> {
             Codec::Lz4 => Compressor::Lz4(Box::new(lz4::writer(writer))),
             Codec::Zstd => {
                 let level = level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);
-                Compressor::Zstd(zstd::Encoder::new(writer, level)?)
+                let mut encoder = zstd::Encoder::new(writer, level)?;
+                if level > ZSTD_LARGEST_TABLES {
+                    ZSTD_TABLES.into_iter().try_for_each(|table| encoder.set_parameter(table))?;
+                }
+                Compressor::Zstd(encoder)
             }
         })
     }
