@@ -4,13 +4,12 @@
 use crate::config::{Config, HostPort, METADATA_VERSION};
 use crate::net::listener;
 use crate::shard::metadata::{MetadataDriver, MetadataStartError, Published};
-use crate::shard::{Entrance, MAILBOX, Shard, ShardCall};
+use crate::shard::{Closed, Entrance, MAILBOX, Shard, ShardCall};
 use futures_channel::oneshot;
 use futures_util::future::join_all;
 use millrace_io::mailbox::{Receiver, Sender, mailbox};
 use millrace_io::{Io, Listener};
 use millrace_logic::meta::{BrokerFeature, Endpoint, RegisterBrokerRecord};
-use millrace_storage::PartitionOffsets;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -66,7 +65,7 @@ struct Life {
     ready: oneshot::Sender<()>,
     drained: oneshot::Sender<()>,
     close: oneshot::Receiver<()>,
-    closed: oneshot::Sender<(Vec<PartitionOffsets>, bool)>,
+    closed: oneshot::Sender<Closed>,
 }
 
 /// The other ends.
@@ -75,7 +74,7 @@ struct Follower {
     ready: oneshot::Receiver<()>,
     drained: oneshot::Receiver<()>,
     close: oneshot::Sender<()>,
-    closed: oneshot::Receiver<(Vec<PartitionOffsets>, bool)>,
+    closed: oneshot::Receiver<Closed>,
 }
 
 /// Why a broker can not start.
@@ -210,17 +209,13 @@ impl<I: Io> Setup<I> {
         for closing in close {
             let _ = closing.send(());
         }
-        let (mut offsets, mut clean) = shard.close().await;
-        for closed in join_all(closed).await {
-            let (theirs, theirs_clean) = closed.unwrap_or_default();
-            offsets.extend(theirs);
-            clean &= theirs_clean;
-        }
+        let mut logs = shard.close().await;
+        join_all(closed).await.into_iter().for_each(|closed| logs.add(closed.ok()));
         let driver = shard.metadata_driver().expect("set above");
-        driver.checkpoint(offsets).await;
-        let closed = driver.stop(clean).await;
+        let clean = logs.is_clean();
+        let closed = driver.stop(logs).await;
         if let Err(error) = &closed {
-            tracing::error!(%error, "the data directory was not closed");
+            tracing::error!(%error, "a log directory was not closed");
         }
         (self.on_event)(Event::Stopped { clean: clean && closed.is_ok() });
         Ok(())
@@ -298,7 +293,7 @@ fn registration<I: Io>(
         rack: config.rack.clone(),
         fenced: false,
         in_controlled_shutdown: false,
-        log_dirs: vec![driver.directory_id()],
+        log_dirs: driver.directories().in_use.iter().map(|directory| directory.id).collect(),
     })
 }
 

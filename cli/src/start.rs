@@ -51,7 +51,7 @@ impl Dev {
             kafka: self.kafka,
             grpc: self.grpc,
             http: self.http,
-            data_dir: self.data,
+            data_dirs: vec![self.data],
             shards: self.shards.map(usize::from),
             ..Config::default()
         };
@@ -123,9 +123,12 @@ fn load(file: &Path) -> Result<Config, Failure> {
 fn run(mut config: Config, ports_file: Option<PathBuf>, dev: bool) -> ExitCode {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shards = config.shards.unwrap_or(cores);
-    let data = config.data_dir.display().to_string();
+    let names: Vec<_> = config.data_dirs.iter().map(|dir| dir.display().to_string()).collect();
+    let data = names.join(", ");
     // Clients that ask where the data is have no working directory to go from.
-    config.data_dir = std::path::absolute(&config.data_dir).unwrap_or(config.data_dir);
+    for dir in &mut config.data_dirs {
+        *dir = std::path::absolute(&dir).unwrap_or_else(|_| dir.clone());
+    }
     let announce: Announce = Box::new(move |at| {
         // Nobody has to read it; the broker serves all the same.
         let _ = announce(at, &data, shards, dev);

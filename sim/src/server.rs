@@ -80,7 +80,7 @@ impl Server {
             advertised_kafka: Some(HostPort { host: self.host.ip().to_string(), port: KAFKA_PORT }),
             grpc: at(9095),
             http: at(9644),
-            data_dir: DATA.into(),
+            data_dirs: vec![DATA.into()],
             ..Config::default()
         };
         *self.phase.lock().unwrap_or_else(|e| e.into_inner()) = Phase::Starting;

@@ -1,6 +1,6 @@
-//! DescribeLogDirs (35), versions 1-5: the broker's log directory, the volume that it is on, and the size of each partition in it.
+//! DescribeLogDirs (35), versions 1-5: the broker's log directories, the volumes that they are on, and the size of each partition in them.
 //!
-//! Partitions that are asked for and are not here are left out, as in Kafka.
+//! Partitions that are asked for and are not here are left out, as in Kafka; a directory that is offline has an error instead.
 
 use super::{Call, partition_id};
 use crate::shard::metadata::METADATA_TOPIC;
@@ -12,6 +12,7 @@ use millrace_proto::kafka::messages::describe_log_dirs::{
     DescribeLogDirsTopic,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
 
 pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeLogDirsRequest<'_>) {
     let image = call.shard.image();
@@ -32,28 +33,40 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeLogDirsRequest
         })
         .collect();
     let sizes = call.shard.sizes(known.iter().map(|(_, id)| *id).collect()).await;
-    let mut by_topic: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for (((topic, partition_index), _), size) in known.into_iter().zip(sizes) {
+    let directories = call.shard.directories();
+    let mut by_directory: BTreeMap<Uuid, BTreeMap<&str, Vec<DescribeLogDirsPartition>>> = BTreeMap::new();
+    for (((topic, partition_index), id), size) in known.into_iter().zip(sizes) {
         let Ok(size) = size else { continue };
+        let state = image.topic_by_id(id.topic).and_then(|topic| topic.partitions.get(id.partition as usize));
+        let assigned = state.and_then(|state| state.directory(call.shard.config().node_id));
+        let Some(directory) = assigned.or(directories.in_use.first().map(|first| first.id)) else { continue };
         let partition_size = i64::try_from(size).unwrap_or(i64::MAX);
         let partition = DescribeLogDirsPartition { partition_index, partition_size, ..Default::default() };
-        by_topic.entry(topic).or_default().push(partition);
+        by_directory.entry(directory).or_default().entry(topic).or_default().push(partition);
     }
-    let topics = by_topic.into_iter().map(|(name, partitions)| DescribeLogDirsTopic { name, partitions });
-    let dir = &call.shard.config().data_dir;
-    let space = call.shard.io().space(dir).await.ok();
     let bytes = |bytes: Option<u64>| bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-    let shown = dir.display().to_string();
-    let response = DescribeLogDirsResponse {
-        error_code: ErrorCode::None,
-        results: vec![DescribeLogDirsResult {
-            log_dir: &shown,
+    let names: Vec<String> =
+        directories.in_use.iter().map(|known| known.path.display().to_string()).collect();
+    let mut results = Vec::new();
+    for (known, log_dir) in directories.in_use.iter().zip(&names) {
+        let space = call.shard.io().space(&known.path).await.ok();
+        let held = by_directory.remove(&known.id).unwrap_or_default().into_iter();
+        let topics = held.map(|(name, partitions)| DescribeLogDirsTopic { name, partitions });
+        results.push(DescribeLogDirsResult {
+            log_dir,
             topics: topics.filter(|topic| topic.name != METADATA_TOPIC).collect(),
             total_bytes: bytes(space.map(|space| space.total)),
             usable_bytes: bytes(space.map(|space| space.usable)),
             ..Default::default()
-        }],
+        });
+    }
+    let offline: Vec<String> = directories.offline.iter().map(|it| it.path.display().to_string()).collect();
+    results.extend(offline.iter().map(|log_dir| DescribeLogDirsResult {
+        error_code: call.error(ErrorCode::KafkaStorageError),
+        log_dir,
+        total_bytes: -1,
+        usable_bytes: -1,
         ..Default::default()
-    };
-    call.answer(&response);
+    }));
+    call.answer(&DescribeLogDirsResponse { error_code: ErrorCode::None, results, ..Default::default() });
 }

@@ -3,7 +3,7 @@
 
 use super::{Call, partition_id};
 use crate::config::METADATA_VERSION;
-use crate::shard::metadata::METADATA_TOPIC;
+use crate::shard::metadata::{Directories, METADATA_TOPIC};
 use millrace_io::Io;
 use millrace_logic::meta::ResourceKind;
 use millrace_proto::kafka::error::ErrorCode;
@@ -27,18 +27,27 @@ use millrace_proto::kafka::messages::update_features::{
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// AlterReplicaLogDirs: there is one directory, and everything is in it already.
+/// AlterReplicaLogDirs: a log that is in that directory stays there. To another one it moves only while the broker is down, by hand.
 pub(super) async fn alter_replica_log_dirs<I: Io>(call: Call<I>, request: AlterReplicaLogDirsRequest<'_>) {
     let image = call.shard.image();
-    let here = &call.shard.config().data_dir;
+    let Directories { in_use, offline } = call.shard.directories();
+    let node = call.shard.config().node_id;
     let mut results: Vec<AlterReplicaLogDirTopicResult<'_>> = Vec::new();
     for dir in &request.dirs {
+        let wanted = in_use.iter().find(|known| known.path == Path::new(dir.path));
+        let is_offline = offline.iter().any(|known| known.path == Path::new(dir.path));
         for topic in &dir.topics {
+            let state =
+                |partition: i32| image.topic(topic.name)?.partitions.get(usize::try_from(partition).ok()?);
             let partitions = topic.partitions.iter().map(|&partition_index| {
-                let code = match partition_id(&image, topic.name, partition_index) {
-                    _ if Path::new(dir.path) != here => ErrorCode::LogDirNotFound,
-                    None => ErrorCode::UnknownTopicOrPartition,
-                    Some(_) => ErrorCode::None,
+                let code = match (wanted, state(partition_index)) {
+                    (None, _) if is_offline => ErrorCode::KafkaStorageError,
+                    (None, _) => ErrorCode::LogDirNotFound,
+                    (Some(_), None) => ErrorCode::UnknownTopicOrPartition,
+                    (Some(wanted), Some(state)) if state.directory(node) == Some(wanted.id) => {
+                        ErrorCode::None
+                    }
+                    (Some(_), Some(_)) => ErrorCode::InvalidRequest,
                 };
                 AlterReplicaLogDirPartitionResult { partition_index, error_code: call.error(code) }
             });

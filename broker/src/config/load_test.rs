@@ -28,7 +28,7 @@ fn settings_land() {
     assert_eq!((config.node_id, config.shards, config.num_partitions), (7, Some(3), 4));
     assert_eq!(config.kafka.port(), 19092);
     assert_eq!(config.advertised_kafka.as_ref().map(|at| at.host.as_str()), Some("db"));
-    assert_eq!(config.data_dir, std::path::Path::new("/data"));
+    assert_eq!(config.data_dirs, [std::path::Path::new("/data")]);
     assert_eq!((config.limits.connections_per_ip, config.limits.patience.idle.as_millis()), (9, 1500));
     assert!(!config.auto_create_topics);
     let settings = config.topics.of(None).partition();
@@ -67,7 +67,7 @@ fn errors_name_the_setting_the_value_and_the_line() {
         ),
         ("delete.topic.enable=yes", "line 1: delete.topic.enable=yes: expected true or false"),
         ("default.replication.factor=3", "line 1: default.replication.factor=3: only 1 is supported yet"),
-        ("log.dirs=/a,/b", "line 1: log.dirs=/a,/b: more than one directory is not supported yet"),
+        ("log.dirs=/a, /b,/a", "line 1: log.dirs=/a, /b,/a: /a is named twice"),
         ("node.id=1\nbroker.id=2", "line 1: node.id=1: broker.id is 2, and both must be the same"),
         ("a=\\u1", "line 1: \\u1 is no escape: \\u is followed by four hexadecimal digits of a UTF-16 text"),
     ] {

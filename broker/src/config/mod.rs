@@ -19,7 +19,7 @@ pub use cleaner::Cleaner;
 pub use load::{ConfigError, Warning};
 
 use crate::limits::Limits;
-use millrace_logic::meta::Image;
+use millrace_logic::meta::{Image, TopicDefaults};
 use millrace_storage::Identity;
 use registry::Lands;
 use std::collections::BTreeMap;
@@ -70,8 +70,8 @@ pub struct Config {
     pub advertised_grpc: Option<HostPort>,
     /// `http.listeners`: metrics and health.
     pub http: SocketAddr,
-    /// `log.dirs`.
-    pub data_dir: PathBuf,
+    /// `log.dirs`; the first holds the metadata.
+    pub data_dirs: Vec<PathBuf>,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,
     /// `delete.topic.enable`.
@@ -105,7 +105,7 @@ impl Default for Config {
             grpc: SocketAddr::from(([127, 0, 0, 1], 9095)),
             advertised_grpc: None,
             http: SocketAddr::from(([127, 0, 0, 1], 9644)),
-            data_dir: PathBuf::from("millrace-data"),
+            data_dirs: vec![PathBuf::from("millrace-data")],
             auto_create_topics: true,
             delete_topics: true,
             num_partitions: 1,
@@ -124,6 +124,14 @@ impl Config {
     /// What holds for a topic now.
     pub fn effective<'a>(&'a self, image: &'a Image, topic: &str) -> topic::Effective<'a> {
         self.topics.effective(image, self.node_id, topic)
+    }
+
+    /// What a topic gets that is created without saying so.
+    pub fn topic_defaults(&self) -> TopicDefaults {
+        TopicDefaults {
+            num_partitions: self.num_partitions,
+            replication_factor: self.default_replication_factor,
+        }
     }
 
     /// Who the data directory must belong to.

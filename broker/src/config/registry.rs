@@ -186,9 +186,9 @@ static OWN: &[Setting] = &[
     field!(false "http.listeners" String "Where `/metrics` (Prometheus) and `/health` are served: ip:port.",
         |d, v| { d.config.http = listeners::parse_address(v)?; Ok(()) }, |c| Some(c.http.to_string())),
     field!(true "log.dir" String "The older name of `log.dirs`.",
-        |d, v| { d.config.data_dir = directory(v)?; Ok(()) }, |c| Some(c.data_dir.display().to_string())),
-    field!(true "log.dirs" List "The directory for all data. One is supported so far.",
-        |d, v| { d.config.data_dir = directory(v)?; Ok(()) }, |c| Some(c.data_dir.display().to_string())),
+        |d, v| { d.config.data_dirs = directories(v)?; Ok(()) }, |c| Some(shown(&c.data_dirs))),
+    field!(true "log.dirs" List "The directories for all data, on a disk each. The first holds the metadata; a new partition goes where the fewest are. One of the others that cannot be used takes only its own partitions offline.",
+        |d, v| { d.config.data_dirs = directories(v)?; Ok(()) }, |c| Some(shown(&c.data_dirs))),
     field!(false "shards" Int "How many shards; each is a thread on a core of its own. Unset: one per core. May change between starts.",
         |d, v| { d.config.shards = Some(number(v, 1..=1024)?); Ok(()) }, |c| c.shards.map(|n| n.to_string())),
     field!(true "num.partitions" Int "Partitions of a topic that is created without a number of them.",
@@ -326,12 +326,19 @@ fn text(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("expected a text".into()) } else { Ok(text.to_owned()) }
 }
 
-fn directory(text: &str) -> Result<PathBuf, String> {
-    match text {
-        "" => Err("expected a directory".into()),
-        many if many.contains(',') => Err("more than one directory is not supported yet".into()),
-        one => Ok(PathBuf::from(one)),
+fn directories(text: &str) -> Result<Vec<PathBuf>, String> {
+    let named: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let again = named.iter().enumerate().find(|(at, name)| named[..*at].contains(name));
+    match (again, named.is_empty()) {
+        (Some((_, name)), _) => Err(format!("{name} is named twice")),
+        (None, true) => Err("expected a directory".into()),
+        (None, false) => Ok(named.iter().map(PathBuf::from).collect()),
     }
+}
+
+fn shown(directories: &[PathBuf]) -> String {
+    let names: Vec<_> = directories.iter().map(|path| path.display().to_string()).collect();
+    names.join(",")
 }
 
 #[cfg(test)]

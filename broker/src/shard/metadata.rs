@@ -7,21 +7,23 @@
 use crate::config::{Alterable, Config, topic};
 use crate::shard::metadata_image::{ImageFile, Position};
 use crate::shard::metadata_log::{self, MetadataLogError};
-use crate::shard::metadata_start::{Opened, open_log};
+use crate::shard::metadata_start::{Opened, find_logs, open_log};
 use crate::shard::wishes::{ConfigWish, PartitionsWish, TopicWish};
-use crate::shard::{Shard, ShardCall};
+use crate::shard::{Closed, Shard, ShardCall};
 use futures_channel::oneshot;
 use futures_util::lock::Mutex;
 use millrace_io::Io;
+use millrace_logic::meta::create::MAX_PARTITIONS_PER_REQUEST;
 use millrace_logic::meta::{
     ApplyError, Changes, Controller, Delta, Image, MetadataRecord, PartitionRecord, PartitionsCreation,
-    ProducerIdBlock, ReconfigurationOutcome, RegisterBrokerRecord, Topic, TopicCreation, TopicDefaults,
-    TopicDeletion, TopicTarget,
+    ProducerIdBlock, ReconfigurationOutcome, RegisterBrokerRecord, Topic, TopicCreation, TopicDeletion,
+    TopicTarget,
 };
 use millrace_logic::offset::{LogEnd, Offset};
 use millrace_proto::batch::Header;
 use millrace_storage::{
-    DataDir, DataDirError, Log, OpenError, PartitionOffsets, ReadError, RecoveryPoint, put_aside,
+    DataDirError, DataDirs, DirectoryInUse, DirectoryOffline, Log, OpenError, PartitionOffsets, ReadError,
+    RecoveryPoint,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,6 +44,16 @@ pub struct Published {
     pub cluster_id: Arc<str>,
     /// What the checkpoints say of the logs that were there at the start.
     pub recovery: BTreeMap<(String, i32), RecoveryPoint>,
+    /// Where logs are.
+    pub directories: Arc<Directories>,
+}
+
+/// The broker's log directories, as they were at the start.
+pub struct Directories {
+    /// Those that are used. The first holds the metadata.
+    pub in_use: Vec<DirectoryInUse>,
+    /// Those that could not be opened.
+    pub offline: Vec<DirectoryOffline>,
 }
 
 /// A request to change the metadata.
@@ -136,9 +148,9 @@ pub enum MetadataStartError {
 /// Decides on metadata. Lives on shard 0.
 pub struct MetadataDriver<I: Io> {
     io: I,
-    directory_id: Uuid,
-    /// `None` once it is closed.
-    data_dir: Mutex<Option<DataDir<I>>>,
+    directories: Arc<Directories>,
+    /// `None` once they are closed.
+    data_dirs: Mutex<Option<DataDirs<I>>>,
     deciding: Mutex<Deciding<I>>,
     config: Arc<Config>,
 }
@@ -153,33 +165,35 @@ struct Deciding<I: Io> {
 }
 
 impl<I: Io> MetadataDriver<I> {
-    /// Opens the data directory and reads the metadata: from its image, and what the log has beyond that.
+    /// Opens the log directories and reads the metadata: from its image, and what the log has beyond that.
     pub async fn start(io: I, config: Arc<Config>) -> Result<(Self, Published), MetadataStartError> {
-        let data_dir = DataDir::open(io.clone(), &config.data_dir, config.identity()).await?;
-        let Opened { log, covered, position, image } = open_log(&io, &data_dir).await?;
-        let mut strays = data_dir.logs().iter().filter(|log| log.topic != METADATA_TOPIC);
-        if position.is_none()
-            && let Some(log) = strays.next()
-        {
+        let data_dirs = DataDirs::open(io.clone(), &config.data_dirs, config.identity()).await?;
+        let Opened { log, covered, position, image } = open_log(&io, data_dirs.first()).await?;
+        let stray = data_dirs.logs().find(|(_, log)| log.topic != METADATA_TOPIC);
+        if let (None, Some((_, log))) = (position, stray) {
             return Err(MetadataStartError::Missing { log: log.path.clone() });
         }
-        put_strays_aside(&io, &data_dir, &image).await;
-        let defaults = TopicDefaults {
-            num_partitions: config.num_partitions,
-            replication_factor: config.default_replication_factor,
-        };
-        let image = Arc::new(image);
-        let controller = Controller::new(Image::clone(&image), defaults);
-        let recovery = data_dir.logs().iter().map(|l| ((l.topic.clone(), l.partition), l.recovery)).collect();
-        let changes = Changes { created: image.topics().cloned().collect(), ..Changes::default() };
-        let cluster_id: Arc<str> = data_dir.cluster_id().into();
-        let published = Published { image: image.clone(), changes, cluster_id, recovery };
-        let file = ImageFile::new(io.clone(), data_dir.path().to_path_buf(), covered);
-        let deciding = Deciding { controller, log, image, position, file };
+        let found = find_logs(&io, &data_dirs, &image, config.node_id).await;
+        let file = ImageFile::new(io.clone(), data_dirs.first().path().to_path_buf(), covered);
+        let controller = Controller::new(Image::clone(&image), config.topic_defaults());
+        let mut deciding = Deciding { controller, log, image: Arc::new(image), position, file };
+        for some in found.moved.chunks(MAX_PARTITIONS_PER_REQUEST) {
+            deciding.append(&io, some).await?;
+        }
+        deciding.forget_decisions(&config);
         deciding.advance_file();
-        let deciding = Mutex::new(deciding);
-        let directory_id = data_dir.directory_id();
-        Ok((Self { io, directory_id, data_dir: Mutex::new(Some(data_dir)), deciding, config }, published))
+        let image = deciding.image.clone();
+        let directories =
+            Arc::new(Directories { in_use: data_dirs.in_use(), offline: data_dirs.offline().to_vec() });
+        let published = Published {
+            changes: Changes { created: image.topics().cloned().collect(), ..Changes::default() },
+            image,
+            cluster_id: data_dirs.cluster_id().into(),
+            recovery: found.recovery,
+            directories: directories.clone(),
+        };
+        let (deciding, data_dirs) = (Mutex::new(deciding), Mutex::new(Some(data_dirs)));
+        Ok((Self { io, directories, data_dirs, deciding, config }, published))
     }
 
     /// Tells the cluster where this broker is, before anybody is served. Returns the metadata that holds it.
@@ -205,9 +219,9 @@ impl<I: Io> MetadataDriver<I> {
         Ok(deciding.image.clone())
     }
 
-    /// The directory's own id.
-    pub fn directory_id(&self) -> Uuid {
-        self.directory_id
+    /// The log directories.
+    pub fn directories(&self) -> &Arc<Directories> {
+        &self.directories
     }
 
     /// Decides on a request; answers when the decision is durable and every shard acts by it.
@@ -284,6 +298,7 @@ impl<I: Io> MetadataDriver<I> {
             changes,
             cluster_id: shard.cluster_id().clone(),
             recovery: BTreeMap::new(),
+            directories: self.directories.clone(),
         });
         if !published.changes.created.is_empty() || !published.changes.changed.is_empty() {
             shard.call_all(|done| ShardCall::Prepare(published.clone(), done)).await;
@@ -297,8 +312,8 @@ impl<I: Io> MetadataDriver<I> {
 
     /// Puts offsets into the checkpoints; whether they are durable there.
     pub async fn checkpoint(&self, offsets: Vec<PartitionOffsets>) -> bool {
-        let Some(data_dir) = &*self.data_dir.lock().await else { return false };
-        let written = data_dir.checkpoint(offsets).await;
+        let Some(data_dirs) = &*self.data_dirs.lock().await else { return false };
+        let written = data_dirs.checkpoint(offsets).await;
         if let Err(error) = &written {
             tracing::error!(%error, "checkpoints not written: a restart after a crash will scan more");
         }
@@ -308,18 +323,24 @@ impl<I: Io> MetadataDriver<I> {
     /// Makes the checkpoints say that new partitions begin at 0. What they still say of a former topic of that name would
     /// make recovery look for offsets that the new log never had.
     async fn begin_at_zero(&self, image: &Image, records: &[MetadataRecord]) -> Result<(), DataDirError> {
+        let data_dirs = self.data_dirs.lock().await;
+        let Some(data_dirs) = &*data_dirs else { return Ok(()) };
         let mut offsets = Vec::new();
         let mut name: Arc<str> = "".into();
         for record in records {
             match record {
                 MetadataRecord::Topic(topic) => name = topic.name.as_str().into(),
-                MetadataRecord::Partition(PartitionRecord { topic_id, partition, .. }) => {
+                MetadataRecord::Partition(PartitionRecord { topic_id, partition, state }) => {
                     let known = image.topic_by_id(*topic_id);
                     if known.is_some_and(|topic| (*partition as usize) < topic.partitions.len()) {
                         continue;
                     }
+                    let topic = known.map_or(&name, |topic| &topic.name);
+                    if let Some(directory) = state.directory(self.config.node_id) {
+                        data_dirs.settle(topic, *partition, directory);
+                    }
                     offsets.push(PartitionOffsets {
-                        topic: known.map_or(&name, |topic| &topic.name).clone(),
+                        topic: topic.clone(),
                         partition: *partition,
                         recovery_point: 0,
                         high_watermark: 0,
@@ -330,36 +351,37 @@ impl<I: Io> MetadataDriver<I> {
                 _ => {}
             }
         }
-        match &*self.data_dir.lock().await {
-            Some(data_dir) if !offsets.is_empty() => data_dir.checkpoint(offsets).await,
-            _ => Ok(()),
-        }
+        data_dirs.checkpoint(offsets).await
     }
 
     /// Takes a deleted topic's partitions out of the checkpoints, before its name is used again.
     async fn forget(&self, topic: &Topic) {
-        let data_dir = self.data_dir.lock().await;
-        let Some(data_dir) = &*data_dir else { return };
+        let data_dirs = self.data_dirs.lock().await;
+        let Some(data_dirs) = &*data_dirs else { return };
         for partition in 0..topic.partitions.len() as i32 {
-            if let Err(error) = data_dir.forget(&topic.name, partition).await {
+            if let Err(error) = data_dirs.forget(&topic.name, partition).await {
                 tracing::warn!(topic = %topic.name, partition, %error, "checkpoints still name a deleted partition");
             }
         }
     }
 
-    /// Closes the metadata log and the data directory. `clean` when every other log was closed cleanly.
-    pub async fn stop(self: Rc<Self>, mut clean: bool) -> Result<(), DataDirError> {
+    /// Closes the metadata log and the log directories, after a last checkpoint of those `closed`.
+    pub(crate) async fn stop(self: Rc<Self>, closed: Closed) -> Result<(), DataDirError> {
+        let Closed { mut offsets, mut unclean, lost } = closed;
         let deciding = self.deciding.lock().await;
         if let Some(position) = deciding.position {
             deciding.file.write(&deciding.image, position).await;
         }
+        let Some(data_dirs) = self.data_dirs.lock().await.take() else { return Ok(()) };
+        let metadata = deciding.offsets();
         if let Err(error) = deciding.log.close().await {
             tracing::error!(%error, "the metadata log was not closed");
-            clean = false;
+            unclean.push((metadata.topic.clone(), metadata.partition));
         }
-        let Some(data_dir) = self.data_dir.lock().await.take() else { return Ok(()) };
-        data_dir.checkpoint(vec![deciding.offsets()]).await?;
-        data_dir.close(clean).await
+        offsets.push(PartitionOffsets { recovery_point: deciding.log.recovery_point(), ..metadata });
+        let checkpointed = data_dirs.checkpoint(offsets).await;
+        let closed = data_dirs.close(&unclean, lost).await;
+        checkpointed.and(closed)
     }
 }
 
@@ -392,11 +414,7 @@ impl<I: Io> Deciding<I> {
 
     /// What was decided and not logged does not count.
     fn forget_decisions(&mut self, config: &Config) {
-        let defaults = TopicDefaults {
-            num_partitions: config.num_partitions,
-            replication_factor: config.default_replication_factor,
-        };
-        self.controller = Controller::new(Image::clone(&self.image), defaults);
+        self.controller = Controller::new(Image::clone(&self.image), config.topic_defaults());
     }
 
     fn offsets(&self) -> PartitionOffsets {
@@ -407,26 +425,6 @@ impl<I: Io> Deciding<I> {
             high_watermark: self.log.durable(),
             log_start: self.log.log_start(),
             cleaned: 0,
-        }
-    }
-}
-
-/// Puts logs aside that no topic has any more: their topic was deleted, and a crash came before they were renamed.
-async fn put_strays_aside<I: Io>(io: &I, data_dir: &DataDir<I>, image: &Image) {
-    for log in data_dir.logs().iter().filter(|log| log.topic != METADATA_TOPIC) {
-        let partitions = image.topic(&log.topic).map_or(0, |topic| topic.partitions.len());
-        if usize::try_from(log.partition).is_ok_and(|partition| partition < partitions) {
-            continue;
-        }
-        match put_aside(io, &log.path).await {
-            Ok(aside) => tracing::warn!(
-                topic = log.topic, partition = log.partition, aside = %aside.display(),
-                "no topic has this log: it was put aside"
-            ),
-            Err(error) => tracing::warn!(
-                topic = log.topic, partition = log.partition, %error,
-                "no topic has this log, and it cannot be put aside"
-            ),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How a shard follows the metadata: it makes the logs of partitions that it will own, goes by new settings, and drops the logs of
 //! topics that are gone. A log for which a full disk had no room is made as soon as there is some.
 
-use crate::shard::metadata::Published;
+use crate::shard::metadata::{Directories, Published};
 use crate::shard::partition_driver::{PartitionDriver, PartitionError, PartitionId, Place};
 use crate::shard::{OPEN_AT_ONCE, Shard};
 use futures_util::future::join_all;
@@ -9,11 +9,17 @@ use millrace_io::Io;
 use millrace_logic::meta::{Image, Topic};
 use millrace_logic::partition::LeaderEpoch;
 use millrace_logic::placement::shard_of;
+use millrace_proto::files::{encode_uuid, partition_dir_name};
 use millrace_storage::{CreateError, OpenError, RecoveryPoint, put_aside};
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use uuid::Uuid;
 
 /// A partition that should be here and could not be opened.
 pub(super) struct Unopened {
+    /// Its topic.
+    pub(super) topic: Arc<str>,
     /// Topic, partition and reason.
     pub(super) why: String,
     /// Its log was never there, and is missing only because the disk was full.
@@ -66,7 +72,7 @@ impl<I: Io> Shard<I> {
     fn keep_offline(&self, id: PartitionId, topic: &Topic, error: &PartitionError, for_room: bool) {
         tracing::error!(topic = %topic.name, partition = id.partition, "partition is offline: {error}");
         let why = format!("{}-{}: {error}", topic.name, id.partition);
-        self.0.failed.borrow_mut().insert(id, Unopened { why, for_room });
+        self.0.failed.borrow_mut().insert(id, Unopened { topic: topic.name.clone(), why, for_room });
     }
 
     /// Whether logs are missing for which there was no room.
@@ -112,7 +118,7 @@ impl<I: Io> Shard<I> {
         recovery: Option<RecoveryPoint>,
     ) -> Result<Rc<PartitionDriver<I>>, PartitionError> {
         let state = &self.0;
-        let dir = state.config.data_dir.join(format!("{}-{}", topic.name, id.partition));
+        let dir = self.directory(topic, id.partition)?.join(partition_dir_name(&topic.name, id.partition));
         let behaviour = state.config.effective(image, &topic.name).behaviour();
         let place = || Place {
             id,
@@ -136,6 +142,22 @@ impl<I: Io> Shard<I> {
             }
             started => started,
         }
+    }
+
+    /// The log directory that a partition of this broker is in.
+    fn directory(&self, topic: &Topic, partition: i32) -> Result<&Path, PartitionError> {
+        let Directories { in_use, offline } = &*self.0.directories;
+        let state = usize::try_from(partition).ok().and_then(|at| topic.partitions.get(at));
+        let found = match state.and_then(|state| state.directory(self.0.config.node_id)) {
+            Some(id) => in_use.iter().find(|known| known.id == id).ok_or(id),
+            // It was made before there were several, and is not in any of those that are used.
+            None if offline.is_empty() => in_use.first().ok_or(Uuid::nil()),
+            None => Err(Uuid::nil()),
+        };
+        found.map(|known| known.path.as_path()).map_err(|id| {
+            let reasons: Vec<_> = offline.iter().map(|directory| directory.why.as_str()).collect();
+            PartitionError::NoDirectory { id: encode_uuid(id), reasons: reasons.join("; ") }
+        })
     }
 
     /// Acts by new metadata from now on, and drops the logs of partitions that are gone.

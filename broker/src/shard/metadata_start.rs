@@ -5,9 +5,12 @@ use crate::shard::metadata::{METADATA_TOPIC, MetadataStartError};
 use crate::shard::metadata_image::{self, METADATA_IMAGE, Position};
 use crate::shard::metadata_log;
 use millrace_io::Io;
-use millrace_logic::meta::{Delta, Image};
+use millrace_logic::meta::{Delta, Image, MetadataRecord, PartitionRecord};
 use millrace_logic::offset::{LogEnd, Offset};
-use millrace_storage::{DataDir, Log, LogConfig, OpenError};
+use millrace_storage::{
+    DataDir, DataDirs, Log, LogConfig, LogDirectory, OpenError, RecoveryPoint, put_aside,
+};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use uuid::Uuid;
@@ -82,6 +85,60 @@ pub(super) async fn replay<I: Io>(log: &Log<I>, image: Image) -> Result<Image, M
         }
     }
     Ok(delta.finish(LogEnd::at(Offset::new(log.end()))).0)
+}
+
+/// The logs of partitions, as a start finds them.
+#[derive(Default)]
+pub(super) struct FoundLogs {
+    /// What the checkpoints say of each.
+    pub(super) recovery: BTreeMap<(String, i32), RecoveryPoint>,
+    /// Those that are in another directory than the metadata says, or of which it does not say.
+    pub(super) moved: Vec<MetadataRecord>,
+}
+
+/// Says which directory each log is in. One may have been moved to another disk while the broker was down: where it is now counts. What
+/// no topic has, and second copies, are put aside.
+pub(super) async fn find_logs<I: Io>(io: &I, dirs: &DataDirs<I>, image: &Image, broker: i32) -> FoundLogs {
+    let mut copies: BTreeMap<(&str, i32), Vec<(Uuid, &LogDirectory)>> = BTreeMap::new();
+    for (directory, log) in dirs.logs().filter(|(_, log)| log.topic != METADATA_TOPIC) {
+        copies.entry((&log.topic, log.partition)).or_default().push((directory, log));
+    }
+    let mut found = FoundLogs::default();
+    for topic in image.topics() {
+        for (partition, state) in (0..).zip(&topic.partitions) {
+            let recorded = state.directory(broker);
+            let here = copies.get_mut(&(&*topic.name, partition));
+            let Some(here) = here else {
+                // It is made anew, if its directory is in use.
+                recorded.into_iter().for_each(|directory| dirs.settle(&topic.name, partition, directory));
+                continue;
+            };
+            let kept = here.iter().position(|(directory, _)| Some(*directory) == recorded).unwrap_or(0);
+            let (directory, log) = here.remove(kept);
+            dirs.settle(&topic.name, partition, directory);
+            found.recovery.insert((topic.name.to_string(), partition), log.recovery);
+            if recorded != Some(directory) {
+                let state = state.moved_to(broker, directory);
+                let record = PartitionRecord { topic_id: topic.id, partition, state };
+                found.moved.push(MetadataRecord::Partition(record));
+            }
+        }
+    }
+    // What is left: their topic was deleted, and a crash came before they were renamed; or they are copies.
+    for (_, log) in copies.into_values().flatten() {
+        let (topic, partition) = (&log.topic, log.partition);
+        match put_aside(io, &log.path).await {
+            Ok(aside) => tracing::warn!(
+                topic, partition, aside = %aside.display(),
+                "no topic has this log, or it lies in another directory as well: it was put aside"
+            ),
+            Err(error) => tracing::warn!(
+                topic, partition, log = %log.path.display(), %error,
+                "no topic has this log, or it lies in another directory as well, and it cannot be put aside"
+            ),
+        }
+    }
+    found
 }
 
 /// KRaft's fixed id of the metadata topic.

@@ -10,7 +10,7 @@ use std::path::Path;
 const DATA: &str = "/data";
 
 fn config() -> Arc<Config> {
-    Arc::new(Config { data_dir: DATA.into(), ..Config::default() })
+    Arc::new(Config { data_dirs: vec![DATA.into()], ..Config::default() })
 }
 
 async fn start(io: SimIo) -> MetadataDriver<SimIo> {
@@ -61,7 +61,7 @@ async fn live(io: SimIo, mut rng: Rng, life: u64) {
         change(&driver, &mut rng, life * 100 + number).await;
     }
     match rng.chance(0.5) {
-        true => Rc::new(driver).stop(true).await.expect("stopped"),
+        true => Rc::new(driver).stop(Closed::default()).await.expect("stopped"),
         false => std::future::pending().await,
     }
 }
@@ -115,7 +115,7 @@ fn stopped(world: &World) -> Host {
         for number in 0..5 {
             change(&driver, &mut Rng::new(world.seed() + number), number).await;
         }
-        Rc::new(driver).stop(true).await.expect("stopped");
+        Rc::new(driver).stop(Closed::default()).await.expect("stopped");
     });
     host
 }
@@ -162,7 +162,7 @@ fn an_image_of_another_log_is_passed_over_and_replaced() {
     assert_eq!((&*image, covered), (&whole, 0));
     other_world.run_until(async {
         up_again(&other, Crash::PowerCut);
-        Rc::new(start(other.core(0)).await).stop(true).await.expect("stopped");
+        Rc::new(start(other.core(0)).await).stop(Closed::default()).await.expect("stopped");
     });
     let (image, whole, covered) = other_world.run_until(restart(up_again(&other, Crash::PowerCut)));
     assert_eq!((&*image, covered), (&whole, whole.end().get()));

@@ -37,7 +37,7 @@ use crate::net::connection;
 use crate::net::pulse::Pulses;
 use bytes::Bytes;
 use futures_util::lock::Mutex;
-use metadata::{MetadataDriver, Published};
+use metadata::{Directories, MetadataDriver, Published};
 use metadata_follow::Unopened;
 use millrace_io::Io;
 use millrace_io::mailbox::{Receiver, Sender};
@@ -91,6 +91,8 @@ struct State<I: Io> {
     fetch_sessions: RefCell<Sessions>,
     /// Clients find the broker under this id.
     cluster_id: Arc<str>,
+    /// Where logs are.
+    directories: Arc<Directories>,
     partitions: RefCell<Map<PartitionId, Rc<PartitionDriver<I>>>>,
     /// Partitions that should be here and could not be opened.
     failed: RefCell<BTreeMap<PartitionId, Unopened>>,
@@ -163,6 +165,7 @@ impl<I: Io> Shard<I> {
                 SESSION_PARTITIONS,
             )),
             cluster_id: published.cluster_id.clone(),
+            directories: published.directories.clone(),
             io,
             index,
             config,
@@ -225,6 +228,11 @@ impl<I: Io> Shard<I> {
     /// The cluster's id.
     pub fn cluster_id(&self) -> &Arc<str> {
         &self.0.cluster_id
+    }
+
+    /// The log directories.
+    pub fn directories(&self) -> &Directories {
+        &self.0.directories
     }
 
     /// Bytes of requests in flight.
@@ -434,17 +442,48 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Closes every log. Returns the offsets to checkpoint, and whether all of them closed cleanly.
-    pub(crate) async fn close(&self) -> (Vec<PartitionOffsets>, bool) {
+    /// Closes every log.
+    pub(crate) async fn close(&self) -> Closed {
         let _alone = self.0.opening.lock().await;
         let drivers: Vec<_> = self.0.partitions.borrow_mut().drain().map(|(_, driver)| driver).collect();
-        let mut clean = self.0.failed.borrow().is_empty();
+        let mut unclean: Vec<_> =
+            self.0.failed.borrow().iter().map(|(id, it)| (it.topic.clone(), id.partition)).collect();
         for some in drivers.chunks(OPEN_AT_ONCE) {
             let closed = futures_util::future::join_all(some.iter().map(PartitionDriver::close)).await;
-            clean &= closed.into_iter().all(|ok| ok);
+            let failed = some.iter().zip(closed).filter(|(_, closed)| !closed);
+            unclean.extend(failed.map(|(driver, _)| (driver.topic().clone(), driver.id().partition)));
         }
         self.0.grpc.take();
-        (drivers.iter().map(|driver| driver.offsets()).collect(), clean)
+        Closed { offsets: drivers.iter().map(|driver| driver.offsets()).collect(), unclean, lost: false }
+    }
+}
+
+/// How logs were closed.
+#[derive(Default)]
+pub(crate) struct Closed {
+    /// What the checkpoints should say.
+    pub(crate) offsets: Vec<PartitionOffsets>,
+    /// Those that were not closed cleanly, or never opened.
+    pub(crate) unclean: Vec<(Arc<str>, i32)>,
+    /// Nothing is known of some of them.
+    pub(crate) lost: bool,
+}
+
+impl Closed {
+    /// Whether the next start needs no recovery.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.unclean.is_empty() && !self.lost
+    }
+
+    /// Adds another shard's; `None` when it ended without closing its logs.
+    pub(crate) fn add(&mut self, other: Option<Closed>) {
+        let Some(Closed { offsets, unclean, lost }) = other else {
+            self.lost = true;
+            return;
+        };
+        self.offsets.extend(offsets);
+        self.unclean.extend(unclean);
+        self.lost |= lost;
     }
 }
 

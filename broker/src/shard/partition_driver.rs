@@ -119,6 +119,17 @@ pub enum PartitionError {
     /// Its log cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The log directory that it is in is not used.
+    #[error(
+        "its log directory (id {id}) is not among log.dirs, or is offline: {}",
+        if reasons.is_empty() { "name it there" } else { reasons.as_str() }
+    )]
+    NoDirectory {
+        /// `directory.id` in its `meta.properties`.
+        id: String,
+        /// Why directories are offline.
+        reasons: String,
+    },
     /// Another topic of the same name left it behind.
     #[error("the directory belongs to topic id {found}, not to {wanted}")]
     Foreign {

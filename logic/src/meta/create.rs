@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::assign::{assign, place};
 use super::delta::{ApplyError, Delta};
+use super::directories;
 use super::image::Image;
 use super::names::{CLUSTER_METADATA_TOPIC, NameError, check_topic_name};
 use super::record::{ConfigRecord, ConfigResource, MetadataRecord, PartitionRecord, TopicRecord};
@@ -190,10 +191,11 @@ fn create_topic(
     check_name(image, topic.name)?;
     let config_records = check_configs(topic, configs)?;
     let topic_id = unused_id(image, new_id)?;
-    let partitions = match topic.assignments.is_empty() {
+    let mut partitions = match topic.assignments.is_empty() {
         true => place(image, topic, defaults, topic_id)?,
         false => assign(image, topic)?,
     };
+    directories::assign(image, &mut partitions);
     let created = CreatedTopic {
         topic_id,
         num_partitions: partitions.len() as i32,

@@ -10,6 +10,7 @@ pub mod controller;
 pub mod create;
 pub mod delete;
 pub mod delta;
+mod directories;
 pub mod image;
 pub mod names;
 pub mod partitions;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::assign::{assign_one, deal};
 use super::create::{CreateTopicError, MAX_PARTITIONS_PER_REQUEST};
 use super::delta::{ApplyError, Delta};
+use super::directories;
 use super::record::{MetadataRecord, PartitionRecord};
 
 /// A topic that is to have more partitions.
@@ -113,7 +114,7 @@ fn add(delta: &mut Delta, topic: &NewPartitions<'_>) -> Result<Vec<MetadataRecor
     }
     let factor = known.partitions.first().map_or(1, |first| first.replicas.len());
     let new = current..wanted;
-    let states = match &topic.assignments {
+    let mut states = match &topic.assignments {
         None => deal(image, known.id, factor as i16, new)?,
         Some(assigned) if assigned.len() != new.len() => {
             let (additional, assigned) = (new.len(), assigned.len());
@@ -127,6 +128,7 @@ fn add(delta: &mut Delta, topic: &NewPartitions<'_>) -> Result<Vec<MetadataRecor
             numbered.map(state).collect::<Result<_, _>>()?
         }
     };
+    directories::assign(image, &mut states);
     let topic_id = known.id;
     let record = |(partition, state)| {
         MetadataRecord::Partition(PartitionRecord { topic_id, partition: partition as i32, state })
