@@ -10,23 +10,34 @@ use super::messages::{
     api_versions::{ApiVersionsRequest, ApiVersionsResponse},
     create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse},
     create_topics::{CreateTopicsRequest, CreateTopicsResponse},
+    delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse},
     delete_records::{DeleteRecordsRequest, DeleteRecordsResponse},
     delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse},
     describe_cluster::{DescribeClusterRequest, DescribeClusterResponse},
     describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse},
+    describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse},
     describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse},
     describe_producers::{DescribeProducersRequest, DescribeProducersResponse},
     describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse},
     describe_topic_partitions::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse},
     elect_leaders::{ElectLeadersRequest, ElectLeadersResponse},
     fetch::{FetchRequest, FetchResponse},
+    find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse},
+    heartbeat::{HeartbeatRequest, HeartbeatResponse},
     incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse},
     init_producer_id::{InitProducerIdRequest, InitProducerIdResponse},
+    join_group::{JoinGroupRequest, JoinGroupResponse},
+    leave_group::{LeaveGroupRequest, LeaveGroupResponse},
     list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse},
+    list_groups::{ListGroupsRequest, ListGroupsResponse},
     list_offsets::{ListOffsetsRequest, ListOffsetsResponse},
     metadata::{MetadataRequest, MetadataResponse},
+    offset_commit::{OffsetCommitRequest, OffsetCommitResponse},
+    offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse},
+    offset_fetch::{OffsetFetchRequest, OffsetFetchResponse},
     offset_for_leader_epoch::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse},
     produce::{ProduceRequest, ProduceResponse},
+    sync_group::{SyncGroupRequest, SyncGroupResponse},
     update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse},
 };
 use super::wire::{Decode, DecodeError, Decoder};
@@ -244,6 +255,15 @@ served! { $
     Fetch: FetchRequest<'q>, FetchResponse<'r>;
     ListOffsets: ListOffsetsRequest<'q>, ListOffsetsResponse<'r>;
     Metadata: MetadataRequest<'q>, MetadataResponse<'r>;
+    OffsetCommit: OffsetCommitRequest<'q>, OffsetCommitResponse<'r>;
+    OffsetFetch: OffsetFetchRequest<'q>, OffsetFetchResponse<'r>;
+    FindCoordinator: FindCoordinatorRequest<'q>, FindCoordinatorResponse<'r>;
+    JoinGroup: JoinGroupRequest<'q>, JoinGroupResponse<'r>;
+    Heartbeat: HeartbeatRequest<'q>, HeartbeatResponse;
+    LeaveGroup: LeaveGroupRequest<'q>, LeaveGroupResponse<'r>;
+    SyncGroup: SyncGroupRequest<'q>, SyncGroupResponse<'r>;
+    DescribeGroups: DescribeGroupsRequest<'q>, DescribeGroupsResponse<'r>;
+    ListGroups: ListGroupsRequest<'q>, ListGroupsResponse<'r>;
     ApiVersions: ApiVersionsRequest<'q>, ApiVersionsResponse<'r>;
     CreateTopics: CreateTopicsRequest<'q>, CreateTopicsResponse<'r>;
     DeleteTopics: DeleteTopicsRequest<'q>, DeleteTopicsResponse<'r>;
@@ -255,8 +275,10 @@ served! { $
     AlterReplicaLogDirs: AlterReplicaLogDirsRequest<'q>, AlterReplicaLogDirsResponse<'r>;
     DescribeLogDirs: DescribeLogDirsRequest<'q>, DescribeLogDirsResponse<'r>;
     CreatePartitions: CreatePartitionsRequest<'q>, CreatePartitionsResponse<'r>;
+    DeleteGroups: DeleteGroupsRequest<'q>, DeleteGroupsResponse<'r>;
     ElectLeaders: ElectLeadersRequest<'q>, ElectLeadersResponse<'r>;
     IncrementalAlterConfigs: IncrementalAlterConfigsRequest<'q>, IncrementalAlterConfigsResponse<'r>;
+    OffsetDelete: OffsetDeleteRequest<'q>, OffsetDeleteResponse<'r>;
     DescribeQuorum: DescribeQuorumRequest<'q>, DescribeQuorumResponse<'r>;
     UpdateFeatures: UpdateFeaturesRequest<'q>, UpdateFeaturesResponse<'r>;
     DescribeCluster: DescribeClusterRequest, DescribeClusterResponse<'r>;
@@ -317,6 +339,15 @@ mod tests {
             (1, 4..=18),
             (2, 1..=11),
             (3, 0..=13),
+            (8, 2..=10),
+            (9, 1..=10),
+            (10, 0..=6),
+            (11, 0..=9),
+            (12, 0..=4),
+            (13, 0..=5),
+            (14, 0..=5),
+            (15, 0..=6),
+            (16, 0..=5),
             (18, 0..=4),
             (19, 2..=7),
             (20, 1..=6),
@@ -328,8 +359,10 @@ mod tests {
             (34, 1..=2),
             (35, 1..=5),
             (37, 0..=3),
+            (42, 0..=2),
             (43, 0..=2),
             (44, 0..=1),
+            (47, 0..=0),
             (55, 0..=2),
             (57, 0..=2),
             (60, 0..=2),

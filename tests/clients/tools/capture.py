@@ -28,9 +28,9 @@ from kafka.protocol.admin import (
 )
 from kafka.protocol.consumer import OffsetForLeaderEpochRequest
 
-from harness import java, kcat, librdkafka, topics, wire
+from harness import group_wire, java, kcat, librdkafka, topics, wire
 from harness.broker import Kafka
-from harness.process import free_ports
+from harness.process import free_ports, wait_until
 from tools.record_proxy import RecordProxy
 
 
@@ -234,12 +234,47 @@ def admin_requests(name: str):
     )
 
 
+def use_groups(address: str):
+    """The same for consumer groups: a static member, which needs no second round, in a group of its own for each version."""
+    topic = topics.create(address, 2, prefix="group-topic")
+    ids = {topic: topics.topic_id(address, topic)}
+    with wire.Connection(address) as connection:
+        for version in range(7):
+            connection.ask(group_wire.find_coordinator("group", "other"), version)
+        wait_until(lambda: connection.ask(group_wire.list_all(), 4).error_code == wire.NONE, 30, "a coordinator")
+        for version in range(10):
+            group = f"group-{version}"
+            instance = "name" if version >= 5 else None
+
+            def joined() -> tuple:
+                answer = connection.ask(group_wire.join(group, instance=instance), version)
+                if answer.error_code == 79:  # MEMBER_ID_REQUIRED
+                    answer = connection.ask(group_wire.join(group, answer.member_id), version)
+                return answer.error_code == wire.NONE and (answer.generation_id, answer.member_id)
+
+            generation, member = wait_until(joined, 30, "a member")
+            assignment = {member: b"\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff"}
+            connection.ask(group_wire.sync(group, generation, member, assignment, instance), min(version, 5))
+            connection.ask(group_wire.heartbeat(group, generation, member, instance), min(version, 4))
+            commit = group_wire.commit(
+                group, {(topic, 0): 7, (topic, 1): 9}, generation, member, instance=instance, metadata="m", topic_ids=ids
+            )
+            connection.ask(commit, min(version + 2, 10))
+            connection.ask(group_wire.fetch(group, {topic: [0, 1]}, ids), version + 1)
+            connection.ask(group_wire.describe(group), min(version, 6))
+            connection.ask(group_wire.list_all(), min(version, 5))
+            connection.ask(group_wire.leave(group, member), min(version, 5))
+            connection.ask(group_wire.forget(group, {topic: [0]}), 0)
+            connection.ask(group_wire.delete(group, "none"), min(version, 2))
+
+
 CLIENTS = [
     ("kcat", use_kcat),
     ("librdkafka", use_librdkafka),
     ("java", use_java),
     ("kafka-python", use_every_version),
     ("kafka-python", use_admin),
+    ("kafka-python", use_groups),
 ]
 
 
