@@ -156,6 +156,7 @@ impl<I: Io> Setup<I> {
         io.spawn(shard.clone().answer_calls(mailbox));
         io.spawn(shard.clone().keep_house());
         io.spawn(shard.clone().keep_time());
+        io.spawn(shard.clone().keep_groups());
         io.spawn(shard.clone().keep_retention());
         io.spawn(shard.clone().keep_compact());
         shard

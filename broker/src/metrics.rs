@@ -148,6 +148,10 @@ pub struct Holdings {
     pub fetch_session_partitions: usize,
     /// How many of them had to make room so far.
     pub fetch_sessions_evicted: u64,
+    /// Groups that are kept here.
+    pub groups: usize,
+    /// Members that they have.
+    pub group_members: usize,
     /// What its machine has done.
     pub io: Counters,
 }
@@ -252,6 +256,13 @@ impl Snapshot {
                 "gauge",
                 "Partitions that fetch sessions remember.",
                 self.holdings.fetch_session_partitions as u64,
+            ),
+            one("millrace_groups", "gauge", "Groups that are kept.", self.holdings.groups as u64),
+            one(
+                "millrace_group_members",
+                "gauge",
+                "Members of the groups that are kept.",
+                self.holdings.group_members as u64,
             ),
             one(
                 "millrace_fetch_sessions_evicted_total",

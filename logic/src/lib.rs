@@ -4,6 +4,7 @@
 //!
 //! - [`compaction`]: when a log is worth compacting, and how far.
 //! - [`fetch_sessions`]: what clients fetch, remembered.
+//! - [`group`]: the coordinator of consumer groups.
 //! - [`offset`]: one type for each kind of offset, so that none is taken for another.
 //! - [`partition`]: one partition as its leader sees it.
 //! - [`meta`]: the cluster's metadata, its records, and the controller that decides them.
@@ -12,6 +13,7 @@
 
 pub mod compaction;
 pub mod fetch_sessions;
+pub mod group;
 pub mod meta;
 pub mod offset;
 pub mod partition;

@@ -189,6 +189,7 @@ fn noise_is_survived(time: Duration) {
         targets::requests(&noise);
         targets::responses(&noise);
         targets::metadata_records(&noise);
+        targets::group_records(&noise);
         let (key, version, body) = &requests[seed as usize % requests.len()];
         let mut body = body.clone();
         for change in noise.chunks_exact(3).take(1 + usize::from(noise[0]) % 4) {

@@ -7,9 +7,10 @@
 
 use super::Call;
 use super::errors::WireError;
+use crate::config::Config;
 use crate::shard::wishes::TopicWish;
 use millrace_io::Io;
-use millrace_logic::meta::names::is_internal;
+use millrace_logic::meta::names::{CONSUMER_OFFSETS_TOPIC, is_internal};
 use millrace_logic::meta::{Broker, Image, PartitionState, Topic, check_topic_name};
 use millrace_proto::kafka::error::ErrorCode;
 use millrace_proto::kafka::messages::metadata::{
@@ -35,7 +36,7 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: MetadataRequest<'_>) {
     }
     let mut failures = BTreeMap::new();
     if request.allow_auto_topic_creation && call.shard.config().auto_create_topics {
-        let missing = missing(&call.shard.image(), &wanted);
+        let missing = missing(call.shard.config(), &call.shard.image(), &wanted);
         if !missing.is_empty() {
             failures = create(&call, missing).await;
         }
@@ -67,11 +68,15 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: MetadataRequest<'_>) {
 }
 
 /// Names that could be topics and are not.
-fn missing(image: &Image, wanted: &[MetadataRequestTopic<'_>]) -> Vec<TopicWish> {
+fn missing(config: &Config, image: &Image, wanted: &[MetadataRequestTopic<'_>]) -> Vec<TopicWish> {
     let names: BTreeSet<_> = wanted.iter().filter_map(|topic| topic.name).collect();
     let missing =
         names.into_iter().filter(|name| image.topic(name).is_none() && check_topic_name(name).is_ok());
-    missing.map(TopicWish::with_defaults).collect()
+    let wish = |name: &str| match name {
+        CONSUMER_OFFSETS_TOPIC => config.groups.topic(),
+        name => TopicWish::with_defaults(name),
+    };
+    missing.map(wish).collect()
 }
 
 /// Creates topics on their first use. What could not be created comes back with the reason.

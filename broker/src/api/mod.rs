@@ -16,6 +16,10 @@ mod describe_producers;
 mod describe_topic_partitions;
 pub mod errors;
 mod fetch;
+mod find_coordinator;
+mod group_admin;
+mod group_members;
+mod group_offsets;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
@@ -143,6 +147,21 @@ pub(crate) async fn start<I: Io>(connection: &Rc<Connection<I>>, frame: Frame) -
         ApiKey::DescribeProducers => handle(call, body, describe_producers::handle).await,
         ApiKey::DescribeLogDirs => handle(call, body, describe_log_dirs::handle).await,
         ApiKey::AlterReplicaLogDirs => handle(call, body, single_node::alter_replica_log_dirs).await,
+        ApiKey::FindCoordinator => handle(call, body, find_coordinator::handle).await,
+        ApiKey::JoinGroup => {
+            let client_id = header.client_id.unwrap_or_default().to_owned();
+            handle(call, body, async |call, request| group_members::join(call, request, client_id).await)
+                .await
+        }
+        ApiKey::SyncGroup => handle(call, body, group_members::sync).await,
+        ApiKey::Heartbeat => handle(call, body, group_members::heartbeat).await,
+        ApiKey::LeaveGroup => handle(call, body, group_members::leave).await,
+        ApiKey::OffsetCommit => handle(call, body, group_offsets::commit).await,
+        ApiKey::OffsetFetch => handle(call, body, group_offsets::fetch).await,
+        ApiKey::OffsetDelete => handle(call, body, group_offsets::delete).await,
+        ApiKey::DescribeGroups => handle(call, body, group_admin::describe).await,
+        ApiKey::ListGroups => handle(call, body, group_admin::list).await,
+        ApiKey::DeleteGroups => handle(call, body, group_admin::delete).await,
         ApiKey::ElectLeaders => handle(call, body, single_node::elect_leaders).await,
         ApiKey::DescribeQuorum => handle(call, body, single_node::describe_quorum).await,
         ApiKey::UpdateFeatures => handle(call, body, single_node::update_features).await,

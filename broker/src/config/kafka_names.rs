@@ -22,7 +22,7 @@ pub(super) struct NoMeaning {
 /// Only the default is accepted.
 pub(super) static NOT_YET: &[NotYet] = &[
     NotYet {
-        about: "Consumer, share and streams groups are not served yet.",
+        about: "Groups of the protocol of KIP-848, share and streams groups are not served yet.",
         settings: &[
             ("group.consumer.assignment.interval.ms", Int, "1000"),
             ("group.consumer.assignors", List, "uniform,range"),
@@ -41,10 +41,6 @@ pub(super) static NOT_YET: &[NotYet] = &[
             ("group.coordinator.cached.buffer.max.bytes", Int, "1048588"),
             ("group.coordinator.rebalance.protocols", List, "classic,consumer,streams"),
             ("group.coordinator.threads", Int, "4"),
-            ("group.initial.rebalance.delay.ms", Int, "3000"),
-            ("group.max.session.timeout.ms", Int, "1800000"),
-            ("group.max.size", Int, "2147483647"),
-            ("group.min.session.timeout.ms", Int, "6000"),
             ("group.share.assignment.interval.ms", Int, "1000"),
             ("group.share.assignors", List, "simple"),
             ("group.share.delivery.count.limit", Int, "5"),
@@ -77,15 +73,10 @@ pub(super) static NOT_YET: &[NotYet] = &[
             ("group.streams.min.heartbeat.interval.ms", Int, "5000"),
             ("group.streams.min.session.timeout.ms", Int, "45000"),
             ("group.streams.session.timeout.ms", Int, "45000"),
-            ("offset.metadata.max.bytes", Int, "4096"),
             ("offsets.commit.timeout.ms", Int, "5000"),
             ("offsets.load.buffer.size", Int, "5242880"),
-            ("offsets.retention.check.interval.ms", Long, "600000"),
-            ("offsets.retention.minutes", Long, "10080"),
             ("offsets.topic.compression.codec", Int, "0"),
-            ("offsets.topic.num.partitions", Int, "50"),
             ("offsets.topic.replication.factor", Int, "1"),
-            ("offsets.topic.segment.bytes", Int, "104857600"),
             ("share.coordinator.append.linger.ms", Int, "-1"),
             ("share.coordinator.cached.buffer.max.bytes", Int, "1048588"),
             ("share.coordinator.load.buffer.size", Int, "5242880"),

@@ -6,6 +6,7 @@
 mod alteration;
 mod cleaner;
 mod dynamic;
+mod groups;
 mod kafka_names;
 mod listeners;
 mod load;
@@ -16,6 +17,7 @@ pub mod topic;
 
 pub use alteration::Alterable;
 pub use cleaner::Cleaner;
+pub use groups::Groups;
 pub use load::{ConfigError, Warning};
 
 use crate::limits::Limits;
@@ -86,6 +88,8 @@ pub struct Config {
     pub retention_check: Duration,
     /// How compaction goes about its work.
     pub cleaner: Cleaner,
+    /// How groups are kept.
+    pub groups: Groups,
     /// Bounds on what clients can make the broker hold.
     pub limits: Limits,
     /// `shards`; `None` is one per core. Whoever starts the machine decides.
@@ -113,6 +117,7 @@ impl Default for Config {
             topics: TopicSettings::default(),
             retention_check: Duration::from_secs(300),
             cleaner: Cleaner::default(),
+            groups: Groups::default(),
             limits: Limits::default(),
             shards: None,
             given: BTreeMap::new(),

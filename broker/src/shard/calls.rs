@@ -3,17 +3,21 @@
 
 use crate::metrics::Snapshot;
 use crate::net::admission::Permit;
+use crate::shard::groups::GroupTicket;
 use crate::shard::metadata::{MetadataCall, Published};
 use crate::shard::partition_driver::{ListOffsetError, ListedOffset, PartitionId};
 use crate::shard::tickets::ProduceOutcome;
 use bytes::BytesMut;
 use futures_channel::oneshot;
 use millrace_io::Io;
+use millrace_logic::group::Request;
+use millrace_logic::group::request::Listing;
 use millrace_logic::partition::{
     Acks, Bounds, EpochEnd, FetchError, Isolation, LeaderEpoch, OffsetSpec, ProduceError, ProducerEntry,
 };
 use millrace_logic::retention::DeleteRecordsError;
 use millrace_proto::batch::Checked;
+use millrace_proto::kafka::error::ErrorCode;
 use millrace_storage::{Extent, PartitionOffsets, ReadError};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,6 +59,10 @@ pub enum ShardCall<I: Io> {
     EpochEnds(PartsCall<EpochEndPart, Result<Option<EpochEnd>, FetchFailure>>),
     /// Tell which producers partitions remember.
     Producers(PartsCall<PartitionId, Result<Vec<ProducerEntry>, FetchFailure>>),
+    /// Let the coordinator of a group decide.
+    Group(GroupCall),
+    /// Tell which groups are kept here.
+    ListGroups(oneshot::Sender<Result<Vec<Listing>, ErrorCode>>),
     /// Tell how many bytes the segments of partitions are.
     Sizes(PartsCall<PartitionId, Result<u64, FetchFailure>>),
     /// Move the starts of logs: each partition with the offset below which its records go.
@@ -69,6 +77,16 @@ pub enum ShardCall<I: Io> {
     Checkpoint(Vec<PartitionOffsets>, Option<oneshot::Sender<bool>>),
     /// Your numbers, please.
     Metrics(oneshot::Sender<Snapshot>),
+}
+
+/// A request to the coordinator of a group.
+pub struct GroupCall {
+    /// The partition of `__consumer_offsets` that keeps the group.
+    pub partition: i32,
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes, which may be long in coming.
+    pub reply: GroupTicket,
 }
 
 /// Batches to append, in order.

@@ -6,6 +6,7 @@ use crate::shard::partition_driver::{PartitionDriver, PartitionError, PartitionI
 use crate::shard::{OPEN_AT_ONCE, Shard};
 use futures_util::future::join_all;
 use millrace_io::Io;
+use millrace_logic::meta::names::CONSUMER_OFFSETS_TOPIC;
 use millrace_logic::meta::{Image, Topic};
 use millrace_logic::partition::LeaderEpoch;
 use millrace_logic::placement::shard_of;
@@ -59,7 +60,7 @@ impl<I: Io> Shard<I> {
         let recovery = published.recovery.get(&(topic.name.to_string(), id.partition)).copied();
         match self.start_partition(id, topic, leader_epoch, &published.image, recovery).await {
             Ok(driver) => {
-                self.0.partitions.borrow_mut().insert(id, driver);
+                self.adopt(driver);
             }
             // A log that is there already needs its checkpoint to be opened, and that belongs to the start alone.
             Err(error) => {
@@ -67,6 +68,14 @@ impl<I: Io> Shard<I> {
                 self.keep_offline(id, topic, &error, for_room);
             }
         }
+    }
+
+    /// A partition is open: it is served.
+    fn adopt(&self, driver: Rc<PartitionDriver<I>>) {
+        if **driver.topic() == *CONSUMER_OFFSETS_TOPIC {
+            self.0.groups.adopt(driver.clone());
+        }
+        self.0.partitions.borrow_mut().insert(driver.id(), driver);
     }
 
     fn keep_offline(&self, id: PartitionId, topic: &Topic, error: &PartitionError, for_room: bool) {
@@ -100,7 +109,7 @@ impl<I: Io> Shard<I> {
                 Ok(driver) => {
                     tracing::info!(topic = %topic.name, partition = id.partition, "there is room: partition is online");
                     self.0.failed.borrow_mut().remove(&id);
-                    self.0.partitions.borrow_mut().insert(id, driver);
+                    self.adopt(driver);
                 }
                 Err(PartitionError::Create(error)) if error.found_no_room() => return,
                 Err(PartitionError::Open(error)) if error.found_no_room() => return,
@@ -172,9 +181,13 @@ impl<I: Io> Shard<I> {
                 self.0.failed.borrow_mut().remove(&id);
                 let gone = self.0.partitions.borrow_mut().remove(&id);
                 if let Some(driver) = gone {
+                    if *topic.name == *CONSUMER_OFFSETS_TOPIC {
+                        self.0.groups.abandon(partition);
+                    }
                     driver.delete().await;
                 }
             }
         }
+        self.0.groups.follow(&published.image, !published.changes.deleted.is_empty());
     }
 }

@@ -7,6 +7,7 @@ mod answers;
 pub mod calls;
 mod compaction;
 pub mod fetch;
+pub mod groups;
 pub mod metadata;
 mod metadata_follow;
 mod metadata_image;
@@ -22,7 +23,7 @@ pub mod tickets;
 mod timers;
 pub mod wishes;
 
-pub use calls::{Entrance, ShardCall};
+pub use calls::{Entrance, GroupCall, ShardCall};
 
 use crate::config::Config;
 use crate::config::topic::Rules;
@@ -37,13 +38,17 @@ use crate::net::connection;
 use crate::net::pulse::Pulses;
 use bytes::Bytes;
 use futures_util::lock::Mutex;
+use groups::GroupHost;
 use metadata::{Directories, MetadataDriver, Published};
 use metadata_follow::Unopened;
 use millrace_io::Io;
 use millrace_io::mailbox::{Receiver, Sender};
 use millrace_logic::fetch_sessions::Sessions;
+use millrace_logic::group::request::Listing;
+use millrace_logic::group::{Request, Response};
 use millrace_logic::meta::{Image, Topic};
 use millrace_proto::batch::Checked;
+use millrace_proto::kafka::error::ErrorCode;
 use millrace_storage::{Extent, LogFailure, PartitionOffsets};
 use partition_driver::{Owner, PartitionDriver, PartitionId};
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
@@ -96,6 +101,8 @@ struct State<I: Io> {
     partitions: RefCell<Map<PartitionId, Rc<PartitionDriver<I>>>>,
     /// Partitions that should be here and could not be opened.
     failed: RefCell<BTreeMap<PartitionId, Unopened>>,
+    /// The coordinators of groups.
+    groups: Rc<GroupHost<I>>,
     /// Held by whoever opens logs or goes by new metadata.
     opening: Mutex<()>,
     house: Rc<House>,
@@ -166,6 +173,7 @@ impl<I: Io> Shard<I> {
             )),
             cluster_id: published.cluster_id.clone(),
             directories: published.directories.clone(),
+            groups: GroupHost::new(io.clone(), config.groups.settings, published.image.clone()),
             io,
             index,
             config,
@@ -274,6 +282,22 @@ impl<I: Io> Shard<I> {
         self.0.metadata.get().cloned()
     }
 
+    /// Lets what comes due in groups happen, for as long as the process lives.
+    pub(crate) async fn keep_groups(self) {
+        self.0.groups.clone().keep_time().await;
+    }
+
+    /// The groups that are kept here.
+    async fn list_groups_here(&self) -> Result<Vec<Listing>, ErrorCode> {
+        let mut all = Vec::new();
+        for answer in self.0.groups.handle_all(&Request::List) {
+            if let Response::List(groups) = answer.await.unwrap_or(Err(ErrorCode::NotCoordinator))? {
+                all.extend(groups);
+            }
+        }
+        Ok(all)
+    }
+
     /// Answers what other cores ask, until all of them are gone.
     pub(crate) async fn answer_calls(self, mut mailbox: Receiver<ShardCall<I>>) {
         while let Some(call) = mailbox.recv().await {
@@ -296,6 +320,12 @@ impl<I: Io> Shard<I> {
             ShardCall::EpochEnds(call) => self.epoch_ends_here(call),
             ShardCall::Producers(call) => self.producers_here(call),
             ShardCall::DeleteRecords(call) => io.spawn(async move { shard.delete_records_here(call).await }),
+            ShardCall::Group(GroupCall { partition, request, reply }) => {
+                self.0.groups.handle(partition, request, reply);
+            }
+            ShardCall::ListGroups(reply) => io.spawn(async move {
+                let _ = reply.send(shard.list_groups_here().await);
+            }),
             ShardCall::Sizes(call) => io.spawn(async move { shard.sizes_here(call).await }),
             ShardCall::Metadata(call) => io.spawn(async move {
                 let driver = shard.metadata_driver().expect("only shard 0 is asked");
@@ -368,6 +398,7 @@ impl<I: Io> Shard<I> {
     fn snapshot(&self) -> Snapshot {
         let (failed, failures) = (self.0.failed.borrow(), self.0.house.failures.borrow());
         let sessions = self.0.fetch_sessions.borrow();
+        let (groups, group_members) = self.0.groups.counts();
         self.0.metrics.snapshot(Holdings {
             shard: self.0.index,
             partitions: self.0.partitions.borrow().len(),
@@ -376,6 +407,8 @@ impl<I: Io> Shard<I> {
             fetch_sessions: sessions.len(),
             fetch_session_partitions: sessions.partitions(),
             fetch_sessions_evicted: sessions.evicted(),
+            groups,
+            group_members,
             io: self.0.io.counters(),
         })
     }
@@ -428,6 +461,7 @@ impl<I: Io> Shard<I> {
     /// Takes no further requests and waits until what is in flight is answered, or `patience` is over.
     pub(crate) async fn drain(&self, patience: Duration) {
         self.0.stop.reach();
+        self.0.groups.stop();
         if let Some(server) = &*self.0.grpc.borrow() {
             server.health().set_serving(false);
         }

@@ -4,8 +4,9 @@
 use crate::metrics::Snapshot;
 use crate::net::admission::Permit;
 use crate::shard::calls::{
-    DeleteRecordsFailure, EpochEndPart, FetchCall, FetchFailure, FetchPart, Fetched, ListOffsetsCall,
-    ListOffsetsFailure, ListOffsetsPart, PartsCall, ProduceCall, ProduceFailure, ProducePart, WatchCall,
+    DeleteRecordsFailure, EpochEndPart, FetchCall, FetchFailure, FetchPart, Fetched, GroupCall,
+    ListOffsetsCall, ListOffsetsFailure, ListOffsetsPart, PartsCall, ProduceCall, ProduceFailure,
+    ProducePart, WatchCall,
 };
 use crate::shard::metadata::{MetadataCall, MetadataFailure};
 use crate::shard::partition_driver::{ListedOffset, PartitionId};
@@ -15,11 +16,15 @@ use crate::shard::{Entrance, Shard, ShardCall};
 use futures_channel::oneshot::{self, Receiver};
 use futures_util::future::join_all;
 use millrace_io::Io;
+use millrace_logic::group::request::Listing;
+use millrace_logic::group::{self, Request, Response};
+use millrace_logic::meta::names::CONSUMER_OFFSETS_TOPIC;
 use millrace_logic::meta::{
     PartitionsCreation, ProducerIdBlock, ReconfigurationOutcome, TopicCreation, TopicDeletion,
 };
 use millrace_logic::partition::{Acks, Bounds, EpochEnd, Isolation, ProducerEntry};
 use millrace_logic::placement::shard_of;
+use millrace_proto::kafka::error::ErrorCode;
 use std::net::SocketAddr;
 use std::time::Duration;
 use uuid::Uuid;
@@ -217,6 +222,32 @@ impl<I: Io> Shard<I> {
         let call = |parts, reply| ShardCall::Sizes(PartsCall { parts, reply });
         let pending = self.ask(parts, |id: &PartitionId| *id, call).await;
         pending.all(|| Err(FetchFailure::UnknownPartition)).await
+    }
+
+    /// Lets the coordinator of a group decide. The answer may be long in coming.
+    pub(crate) async fn ask_group(&self, group: &str, request: Request) -> Result<Response, ErrorCode> {
+        let image = self.image();
+        let topic = image.topic(CONSUMER_OFFSETS_TOPIC).ok_or(ErrorCode::NotCoordinator)?;
+        let partition = group::partition_of(group, topic.partitions.len());
+        let (reply, answer) = oneshot::channel();
+        let shard = shard_of(topic.id, partition, self.0.peers.len());
+        self.call(shard, ShardCall::Group(GroupCall { partition, request, reply })).await;
+        answer.await.unwrap_or(Err(ErrorCode::NotCoordinator))
+    }
+
+    /// The groups of all coordinators.
+    pub(crate) async fn list_groups(&self) -> Result<Vec<Listing>, ErrorCode> {
+        let mut answers = Vec::with_capacity(self.0.peers.len());
+        for shard in 0..self.0.peers.len() {
+            let (reply, answer) = oneshot::channel();
+            self.call(shard, ShardCall::ListGroups(reply)).await;
+            answers.push(answer);
+        }
+        let mut all = Vec::new();
+        for answer in answers {
+            all.extend(answer.await.unwrap_or(Err(ErrorCode::NotCoordinator))?);
+        }
+        Ok(all)
     }
 
     /// Creates topics.

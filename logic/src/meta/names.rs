@@ -4,7 +4,10 @@
 pub const MAX_NAME_LENGTH: usize = 249;
 
 /// Kafka's own topics whose records the broker interprets; clients do not write them.
-pub const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
+pub const INTERNAL_TOPICS: [&str; 3] = [CONSUMER_OFFSETS_TOPIC, "__transaction_state", "__share_group_state"];
+
+/// The topic that holds what the coordinators of groups decide.
+pub const CONSUMER_OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// The topic of the metadata log itself; never created by request.
 pub const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";

@@ -2,6 +2,9 @@
 
 use millrace_proto::for_each_served_api;
 use millrace_proto::kafka::api::{self, Api, ApiKey};
+use millrace_proto::kafka::group_records::{
+    GroupMetadataValue, GroupRecordKey, OffsetCommitValue, decode_value, encode,
+};
 use millrace_proto::kafka::header::{self, RequestHeader};
 use millrace_proto::kafka::messages::{
     alter_configs::*, alter_replica_log_dirs::*, api_versions::*, create_partitions::*, create_topics::*,
@@ -57,6 +60,26 @@ pub fn metadata_records(data: &[u8]) {
     record.encode(&mut e);
     let bytes = e.into_bytes();
     assert_eq!(MetadataRecord::decode(&bytes).as_ref(), Ok(&record));
+}
+
+/// A record of `__consumer_offsets`: a key, or a value of either kind.
+pub fn group_records(data: &[u8]) {
+    match GroupRecordKey::decode(data) {
+        Ok(GroupRecordKey::OffsetCommit(key)) => {
+            assert_eq!(GroupRecordKey::decode(&encode(&key, 1)), Ok(GroupRecordKey::OffsetCommit(key)));
+        }
+        Ok(GroupRecordKey::GroupMetadata(key)) => {
+            assert_eq!(GroupRecordKey::decode(&encode(&key, 2)), Ok(GroupRecordKey::GroupMetadata(key)));
+        }
+        Ok(GroupRecordKey::Unknown(_)) | Err(_) => {}
+    }
+    let version = data.first_chunk().map_or(0, |version| i16::from_be_bytes(*version));
+    if let Ok(value) = decode_value::<OffsetCommitValue>(data) {
+        assert_eq!(decode_value(&encode(&value, version)), Ok(value));
+    }
+    if let Ok(value) = decode_value::<GroupMetadataValue>(data) {
+        assert_eq!(decode_value(&encode(&value, version)), Ok(value));
+    }
 }
 
 fn choose(data: &[u8]) -> Option<(&'static Api, i16, &[u8])> {

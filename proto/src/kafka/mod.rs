@@ -15,6 +15,7 @@ mod message;
 pub mod api;
 pub mod error;
 pub mod frame;
+pub mod group_records;
 pub mod header;
 pub mod messages;
 pub mod partition;

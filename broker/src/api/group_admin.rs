@@ -1,0 +1,108 @@
+//! What tools ask of groups: DescribeGroups (15), versions 0-6, ListGroups (16), 0-5, and DeleteGroups (42), 0-2.
+
+use super::Call;
+use super::group_members::code_of;
+use futures_util::future::join_all;
+use millrace_io::Io;
+use millrace_logic::group::request::Description;
+use millrace_logic::group::{Request, Response};
+use millrace_proto::kafka::error::ErrorCode;
+use millrace_proto::kafka::messages::delete_groups::{
+    DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse,
+};
+use millrace_proto::kafka::messages::describe_groups::{
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
+};
+use millrace_proto::kafka::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
+
+/// From this version on a group that is not there is an error; before it is `Dead`.
+const NAMES_MISSING_GROUP: i16 = 6;
+const DEAD: &str = "Dead";
+/// The type of all groups there are so far.
+const CLASSIC: &str = "classic";
+
+pub(super) async fn describe<I: Io>(call: Call<I>, request: DescribeGroupsRequest<'_>) {
+    let ask = async |id: &str| {
+        let described = call.shard.ask_group(id, Request::Describe { group: id.to_owned() }).await;
+        match described {
+            Ok(Response::Describe(description)) => Ok(description),
+            // Nothing keeps groups before the first one was looked for.
+            Err(ErrorCode::NotCoordinator) => Ok(None),
+            other => Err(code_of(other)),
+        }
+    };
+    let found = join_all(request.groups.iter().map(|id| ask(id))).await;
+    let messages: Vec<String> = request.groups.iter().map(|id| format!("Group {id} not found.")).collect();
+    let groups = request.groups.iter().zip(&found).zip(&messages).map(|((id, found), message)| {
+        let missing = call.version >= NAMES_MISSING_GROUP && matches!(found, Ok(None));
+        let code = match found {
+            Ok(_) if missing => ErrorCode::GroupIdNotFound,
+            Ok(_) => ErrorCode::None,
+            Err(code) => *code,
+        };
+        let description = found.as_ref().ok().and_then(Option::as_ref);
+        let group = description.map(described).unwrap_or_else(|| DescribedGroup {
+            group_state: if found.is_ok() { DEAD } else { "" },
+            ..DescribedGroup::default()
+        });
+        let error_message = missing.then_some(message.as_str());
+        DescribedGroup { error_code: call.error(code), error_message, group_id: id, ..group }
+    });
+    let groups = groups.collect();
+    call.answer(&DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() });
+}
+
+fn described(group: &Description) -> DescribedGroup<'_> {
+    let members = group.members.iter().map(|member| DescribedGroupMember {
+        member_id: &member.member,
+        group_instance_id: member.instance.as_deref(),
+        client_id: &member.client_id,
+        client_host: &member.client_host,
+        member_metadata: &member.metadata,
+        member_assignment: &member.assignment,
+    });
+    DescribedGroup {
+        group_state: group.state,
+        protocol_type: &group.protocol_type,
+        protocol_data: &group.protocol,
+        members: members.collect(),
+        ..DescribedGroup::default()
+    }
+}
+
+pub(super) async fn list<I: Io>(call: Call<I>, request: ListGroupsRequest<'_>) {
+    let (groups, code) = match call.shard.list_groups().await {
+        Ok(groups) => (groups, ErrorCode::None),
+        Err(code) => (Vec::new(), code),
+    };
+    let among = |filter: &[&str], value: &str| {
+        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+    };
+    let groups = groups
+        .iter()
+        .filter(|group| among(&request.states_filter, group.state) && among(&request.types_filter, CLASSIC));
+    let listed = groups.map(|group| ListedGroup {
+        group_id: &group.group,
+        protocol_type: &group.protocol_type,
+        group_state: group.state,
+        group_type: CLASSIC,
+    });
+    let groups = listed.collect();
+    let error_code = call.error(code);
+    call.answer(&ListGroupsResponse { error_code, groups, ..ListGroupsResponse::default() });
+}
+
+pub(super) async fn delete<I: Io>(call: Call<I>, request: DeleteGroupsRequest<'_>) {
+    let mut results = Vec::with_capacity(request.groups_names.len());
+    for group_id in request.groups_names {
+        let asked = call.shard.ask_group(group_id, Request::Delete { group: group_id.to_owned() }).await;
+        let code = match asked {
+            Ok(Response::Delete(code)) => code,
+            // Nothing keeps groups before the first one was looked for.
+            Err(ErrorCode::NotCoordinator) if !call.shard.is_stopping() => ErrorCode::GroupIdNotFound,
+            other => code_of(other),
+        };
+        results.push(DeletableGroupResult { group_id, error_code: call.error(code) });
+    }
+    call.answer(&DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() });
+}
