@@ -30,7 +30,8 @@ impl<T> Coordinator<T> {
             return out.push(answer(ticket, Err(ErrorCode::InvalidGroupId)));
         }
         let Some(group) = self.groups.get_mut(leave.group.as_str()) else {
-            return out.push(answer(ticket, Err(ErrorCode::UnknownMemberId)));
+            let unknown = vec![ErrorCode::UnknownMemberId; leave.members.len()];
+            return out.push(answer(ticket, Ok(unknown)));
         };
         let mut cx = Cx { now, settings: &self.settings, timers: &mut self.timers, out };
         let one = |(id, instance): (String, Option<String>)| {

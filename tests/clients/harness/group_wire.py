@@ -45,7 +45,14 @@ def join(
     )
 
 
-def sync(group: str, generation: int, member: str, assignments: dict[str, bytes], instance: str | None = None):
+def sync(
+    group: str,
+    generation: int,
+    member: str,
+    assignments: dict[str, bytes],
+    instance: str | None = None,
+    protocol: str = "range",
+):
     one = SyncGroupRequest.SyncGroupRequestAssignment
     return SyncGroupRequest(
         group_id=group,
@@ -53,7 +60,7 @@ def sync(group: str, generation: int, member: str, assignments: dict[str, bytes]
         member_id=member,
         group_instance_id=instance,
         protocol_type="consumer",
-        protocol_name="range",
+        protocol_name=protocol,
         assignments=[one(member_id=name, assignment=assignment) for name, assignment in assignments.items()],
     )
 
