@@ -193,7 +193,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         // In every second world members are out because they did not come back, before they are because they are silent.
-        let session = if seed % 2 == 0 { SESSION } else { 3 * REBALANCE };
+        let session = if seed.is_multiple_of(2) { SESSION } else { 3 * REBALANCE };
         let member = |number: usize, rng: &mut Rng| Member {
             session,
             name: rng.chance(30).then(|| format!("name-{number}")),
