@@ -11,6 +11,9 @@ KAFKA_LIBS=$CACHE/kafka-$KAFKA_VERSION/libs
 GRPCURL_VERSION=v1.9.3
 RDKAFKA_SYS_VERSION=4.10.0
 LIBRDKAFKA_SUITE=$CACHE/librdkafka-suite
+RDKAFKA_VERSION=0.39.0
+RDKAFKA_SUITE=$CACHE/rdkafka-suite
+KAFKA_PYTHON_SUITE=$CACHE/kafka-python-suite
 # grpcurl's dependencies need at least this Go; older ones (Debian 12 has 1.19) are replaced by GO_TOOLCHAIN.
 GO_MINIMUM=1.21
 GO_TOOLCHAIN=1.24.13
@@ -134,24 +137,57 @@ ensure_grpcurl() {
   GOBIN=$CACHE/bin GOFLAGS= "$go" install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL_VERSION"
 }
 
+# crate_sources NAME VERSION : where the sources of a crate are, fetched if need be.
+crate_sources() {
+  local fetch=$CACHE/fetch-$1
+  mkdir -p "$fetch/src" && : >"$fetch/src/lib.rs"
+  printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2024"\n[dependencies]\n%s = "=%s"\n[workspace]\n' \
+    "$1" "$2" >"$fetch/Cargo.toml"
+  dirname "$(cargo metadata --manifest-path "$fetch/Cargo.toml" --format-version 1 |
+    python3 -c 'import json, sys; print(next(p["manifest_path"] for p in json.load(sys.stdin)["packages"] if p["name"] == sys.argv[1]))' "$1")"
+}
+
 # librdkafka with its own tests, from the sources in the rdkafka-sys crate, built.
 ensure_librdkafka_suite() {
   [ -x "$LIBRDKAFKA_SUITE/tests/test-runner" ] && return
   apt_install build-essential libssl-dev libsasl2-dev libzstd-dev liblz4-dev zlib1g-dev libcurl4-openssl-dev rapidjson-dev
-  local fetch=$CACHE/librdkafka-fetch crate
   note "fetching librdkafka (rdkafka-sys $RDKAFKA_SYS_VERSION)"
-  mkdir -p "$fetch/src" && : >"$fetch/src/lib.rs"
-  printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2024"\n[dependencies]\nrdkafka-sys = "=%s"\n[workspace]\n' \
-    "$RDKAFKA_SYS_VERSION" >"$fetch/Cargo.toml"
-  crate=$(cargo metadata --manifest-path "$fetch/Cargo.toml" --format-version 1 |
-    python3 -c 'import json, sys; print(next(p["manifest_path"] for p in json.load(sys.stdin)["packages"] if p["name"] == "rdkafka-sys"))')
+  local sources
+  sources=$(crate_sources rdkafka-sys "$RDKAFKA_SYS_VERSION")
   rm -rf "$LIBRDKAFKA_SUITE"
-  cp -a "$(dirname "$crate")/librdkafka" "$LIBRDKAFKA_SUITE"
+  cp -a "$sources/librdkafka" "$LIBRDKAFKA_SUITE"
   chmod -R u+w "$LIBRDKAFKA_SUITE"
   note "building librdkafka and its tests"
   (cd "$LIBRDKAFKA_SUITE" && bash ./configure --enable-ssl --enable-zstd --enable-lz4-ext --enable-curl && make -j2 libs &&
     make -C tests -j2 build) >"$CACHE/librdkafka-suite.log" 2>&1 ||
     die "librdkafka's tests do not build: see .cache/librdkafka-suite.log"
+}
+
+# The crate rdkafka with its tests.
+ensure_rdkafka_suite() {
+  [ -d "$RDKAFKA_SUITE" ] && return
+  apt_install build-essential zlib1g-dev
+  note "fetching the crate rdkafka $RDKAFKA_VERSION"
+  local sources
+  sources=$(crate_sources rdkafka "$RDKAFKA_VERSION")
+  cp -a "$sources" "$RDKAFKA_SUITE.part"
+  chmod -R u+w "$RDKAFKA_SUITE.part"
+  # A workspace of its own: it lies in a folder of ours.
+  printf '\n[workspace]\n' >>"$RDKAFKA_SUITE.part/Cargo.toml"
+  mv "$RDKAFKA_SUITE.part" "$RDKAFKA_SUITE"
+}
+
+# kafka-python's sources, with its tests; the version is the installed one.
+ensure_kafka_python_suite() {
+  [ -d "$KAFKA_PYTHON_SUITE" ] && return
+  local version
+  version=$("$VENV/bin/python" -c 'import kafka; print(kafka.__version__)')
+  note "fetching kafka-python $version"
+  rm -rf "$CACHE/kafka-python-fetch" && mkdir -p "$CACHE/kafka-python-fetch"
+  "$VENV/bin/pip" download --quiet --no-deps --no-binary :all: --dest "$CACHE/kafka-python-fetch" "kafka-python==$version" ||
+    die "kafka-python's sources cannot be fetched"
+  tar -xzf "$CACHE"/kafka-python-fetch/*.tar.gz -C "$CACHE/kafka-python-fetch"
+  mv "$CACHE/kafka-python-fetch"/*/ "$KAFKA_PYTHON_SUITE"
 }
 
 # Where cargo puts what it builds, CARGO_TARGET_DIR included.

@@ -2,7 +2,7 @@
 //!
 //! Controllers are no endpoints of their own here: asking for them (version 1, KIP-919) is answered as a broker answers.
 
-use super::Call;
+use super::{Call, operations};
 use millrace_io::Io;
 use millrace_proto::kafka::error::ErrorCode;
 use millrace_proto::kafka::messages::describe_cluster::{
@@ -36,6 +36,10 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeClusterRequest
     let response = DescribeClusterResponse {
         cluster_id: &cluster_id,
         controller_id: call.shard.config().node_id,
+        cluster_authorized_operations: operations::if_asked(
+            request.include_cluster_authorized_operations,
+            operations::CLUSTER,
+        ),
         brokers: brokers.collect(),
         ..DescribeClusterResponse::default()
     };

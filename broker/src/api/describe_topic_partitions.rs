@@ -4,8 +4,8 @@
 //! does not fit is asked for again from the cursor on. Topics before the cursor are left out. A topic that does not exist is
 //! UNKNOWN_TOPIC_OR_PARTITION, nothing is created.
 
-use super::Call;
 use super::metadata::unknown_topic;
+use super::{Call, operations};
 use millrace_io::Io;
 use millrace_logic::meta::names::is_internal;
 use millrace_logic::meta::{PartitionState, Topic};
@@ -16,9 +16,6 @@ use millrace_proto::kafka::messages::describe_topic_partitions::{
 };
 use millrace_proto::kafka::wire::Nullable;
 use std::collections::BTreeSet;
-
-/// READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS, as bits (KIP-430).
-const EVERY_TOPIC_OPERATION: i32 = 0x0df8;
 
 pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeTopicPartitionsRequest<'_>) {
     let image = call.shard.image();
@@ -52,8 +49,7 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeTopicPartition
             topic_id: topic.id,
             is_internal: is_internal(name),
             partitions,
-            // There are no ACLs: whoever is connected may do everything that can be done with a topic.
-            topic_authorized_operations: EVERY_TOPIC_OPERATION,
+            topic_authorized_operations: operations::TOPIC,
         });
         if (end as usize) < topic.partitions.len() {
             response.next_cursor = Nullable(Some(Cursor { topic_name: name, partition_index: end }));

@@ -1,7 +1,7 @@
 //! What tools ask of groups: DescribeGroups (15), versions 0-6, ListGroups (16), 0-5, and DeleteGroups (42), 0-2.
 
-use super::Call;
 use super::group_members::code_of;
+use super::{Call, operations};
 use futures_util::future::join_all;
 use millrace_io::Io;
 use millrace_logic::group::request::Description;
@@ -41,12 +41,14 @@ pub(super) async fn describe<I: Io>(call: Call<I>, request: DescribeGroupsReques
             Err(code) => *code,
         };
         let description = found.as_ref().ok().and_then(Option::as_ref);
+        let may = operations::if_asked(request.include_authorized_operations, operations::GROUP);
         let group = description.map(described).unwrap_or_else(|| DescribedGroup {
             group_state: if found.is_ok() { DEAD } else { "" },
             ..DescribedGroup::default()
         });
         let error_message = missing.then_some(message.as_str());
-        DescribedGroup { error_code: call.error(code), error_message, group_id: id, ..group }
+        let error_code = call.error(code);
+        DescribedGroup { error_code, error_message, group_id: id, authorized_operations: may, ..group }
     });
     let groups = groups.collect();
     call.answer(&DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() });

@@ -58,7 +58,11 @@ pub(super) async fn join<I: Io>(call: Call<I>, request: JoinGroupRequest<'_>, cl
         Ok(joined) => answer_joined(call, &joined),
         Err(JoinRefused { code, member }) => {
             let error_code = call.error(code);
-            call.answer(&JoinGroupResponse { error_code, member_id: &member, ..JoinGroupResponse::default() });
+            call.answer(&JoinGroupResponse {
+                error_code,
+                member_id: &member,
+                ..JoinGroupResponse::default()
+            });
         }
     }
 }

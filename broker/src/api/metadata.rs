@@ -5,8 +5,8 @@
 //! INVALID_TOPIC_EXCEPTION for a name that no topic can have. From version 12 topics may be asked for by id. No topics
 //! at all: null (in version 0 an empty list) asks for every topic, an empty list for none.
 
-use super::Call;
 use super::errors::WireError;
+use super::{Call, operations};
 use crate::config::Config;
 use crate::shard::wishes::TopicWish;
 use millrace_io::Io;
@@ -43,13 +43,14 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: MetadataRequest<'_>) {
     }
     let image = call.shard.image();
     let mut named = BTreeSet::new();
+    let may = operations::if_asked(request.include_topic_authorized_operations, operations::TOPIC);
     let topics = match all {
-        true => image.topics().map(|topic| found(topic)).collect(),
+        true => image.topics().map(|topic| found(topic, may)).collect(),
         // A topic that is named twice is answered once, as in Kafka.
         false => wanted
             .iter()
             .filter(|topic| named.insert((topic.name, topic.topic_id)))
-            .map(|topic| answer(&call, &image, topic, &failures))
+            .map(|topic| answer(&call, &image, topic, &failures, may))
             .collect(),
     };
     let cluster_id = call.shard.cluster_id().clone();
@@ -61,6 +62,10 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: MetadataRequest<'_>) {
             .collect(),
         cluster_id: Some(&cluster_id),
         controller_id: call.shard.config().node_id,
+        cluster_authorized_operations: operations::if_asked(
+            request.include_cluster_authorized_operations,
+            operations::CLUSTER,
+        ),
         topics,
         ..MetadataResponse::default()
     };
@@ -106,13 +111,14 @@ fn answer<'a, I: Io>(
     image: &'a Image,
     wanted: &MetadataRequestTopic<'a>,
     failures: &BTreeMap<String, ErrorCode>,
+    may: i32,
 ) -> MetadataResponseTopic<'a> {
     let known = match wanted.name {
         Some(name) => image.topic(name),
         None => image.topic_by_id(wanted.topic_id),
     };
     if let Some(topic) = known {
-        return found(topic);
+        return found(topic, may);
     }
     let code = match wanted.name {
         None => ErrorCode::UnknownTopicId,
@@ -134,13 +140,15 @@ pub(super) fn unknown_topic(name: &str) -> ErrorCode {
     }
 }
 
-fn found(topic: &Topic) -> MetadataResponseTopic<'_> {
+/// A topic, and what the client may do with it, if it asked.
+fn found(topic: &Topic, may: i32) -> MetadataResponseTopic<'_> {
     MetadataResponseTopic {
         error_code: ErrorCode::None,
         name: Some(&topic.name),
         topic_id: topic.id,
         is_internal: is_internal(&topic.name),
         partitions: (0..).zip(&topic.partitions).map(|(index, state)| partition(index, state)).collect(),
+        topic_authorized_operations: may,
         ..MetadataResponseTopic::default()
     }
 }

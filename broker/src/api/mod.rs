@@ -24,6 +24,7 @@ mod init_producer_id;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
+mod operations;
 mod produce;
 mod single_node;
 
@@ -163,6 +164,8 @@ pub(crate) async fn start<I: Io>(connection: &Rc<Connection<I>>, frame: Frame) -
         ApiKey::ListGroups => handle(call, body, group_admin::list).await,
         ApiKey::DeleteGroups => handle(call, body, group_admin::delete).await,
         ApiKey::ElectLeaders => handle(call, body, single_node::elect_leaders).await,
+        ApiKey::AlterPartitionReassignments => handle(call, body, single_node::reassign).await,
+        ApiKey::ListPartitionReassignments => handle(call, body, single_node::list_reassignments).await,
         ApiKey::DescribeQuorum => handle(call, body, single_node::describe_quorum).await,
         ApiKey::UpdateFeatures => handle(call, body, single_node::update_features).await,
         ApiKey::ListConfigResources => handle(call, body, single_node::list_config_resources).await,

@@ -1,5 +1,5 @@
 //! What a cluster of one node answers to those who ask about more: AlterReplicaLogDirs (34), ElectLeaders (43),
-//! DescribeQuorum (55), UpdateFeatures (57) and ListConfigResources (74).
+//! AlterPartitionReassignments (45), ListPartitionReassignments (46), DescribeQuorum (55), UpdateFeatures (57) and ListConfigResources (74).
 
 use super::{Call, partition_id};
 use crate::config::METADATA_VERSION;
@@ -7,6 +7,10 @@ use crate::shard::metadata::{Directories, METADATA_TOPIC};
 use millrace_io::Io;
 use millrace_logic::meta::ResourceKind;
 use millrace_proto::kafka::error::ErrorCode;
+use millrace_proto::kafka::messages::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartition,
+    ReassignablePartitionResponse, ReassignableTopicResponse,
+};
 use millrace_proto::kafka::messages::alter_replica_log_dirs::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsRequest,
     AlterReplicaLogDirsResponse,
@@ -20,6 +24,9 @@ use millrace_proto::kafka::messages::elect_leaders::{
 };
 use millrace_proto::kafka::messages::list_config_resources::{
     ListConfigResourcesRequest, ListConfigResourcesResponse, ListedConfigResource,
+};
+use millrace_proto::kafka::messages::list_partition_reassignments::{
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 use millrace_proto::kafka::messages::update_features::{
     FeatureUpdateKey, UpdatableFeatureResult, UpdateFeaturesRequest, UpdateFeaturesResponse, upgrade_type,
@@ -81,6 +88,45 @@ pub(super) async fn elect_leaders<I: Io>(call: Call<I>, request: ElectLeadersReq
     });
     let replica_election_results = results.collect();
     call.answer(&ElectLeadersResponse { replica_election_results, ..Default::default() });
+}
+
+/// AlterPartitionReassignments: every replica is where it can only be, so that to put it there is no change.
+pub(super) async fn reassign<I: Io>(call: Call<I>, request: AlterPartitionReassignmentsRequest<'_>) {
+    let (image, node) = (call.shard.image(), call.shard.config().node_id);
+    let one = |topic: &str, wanted: &ReassignablePartition| match &wanted.replicas {
+        _ if partition_id(&image, topic, wanted.partition_index).is_none() => {
+            (ErrorCode::UnknownTopicOrPartition, Some("This server does not host this topic-partition."))
+        }
+        None => (ErrorCode::NoReassignmentInProgress, Some("No partition reassignment is in progress.")),
+        Some(replicas) if *replicas == [node] => (ErrorCode::None, None),
+        Some(_) => (
+            ErrorCode::InvalidReplicaAssignment,
+            Some("Replica assignment names a broker that is not in the cluster, or none: there is one node."),
+        ),
+    };
+    let responses = request.topics.iter().map(|topic| ReassignableTopicResponse {
+        name: topic.name,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|wanted| {
+                let (code, error_message) = one(topic.name, wanted);
+                let (partition_index, error_code) = (wanted.partition_index, call.error(code));
+                ReassignablePartitionResponse { partition_index, error_code, error_message }
+            })
+            .collect(),
+    });
+    let response = AlterPartitionReassignmentsResponse {
+        allow_replication_factor_change: request.allow_replication_factor_change,
+        responses: responses.collect(),
+        ..Default::default()
+    };
+    call.answer(&response);
+}
+
+/// ListPartitionReassignments: none is ever under way.
+pub(super) async fn list_reassignments<I: Io>(call: Call<I>, _: ListPartitionReassignmentsRequest<'_>) {
+    call.answer(&ListPartitionReassignmentsResponse::default());
 }
 
 /// DescribeQuorum: one voter, which leads and has everything.

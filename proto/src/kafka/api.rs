@@ -6,6 +6,9 @@ use std::ops::RangeInclusive;
 use super::message::{Message, decode_whole};
 use super::messages::{
     alter_configs::{AlterConfigsRequest, AlterConfigsResponse},
+    alter_partition_reassignments::{
+        AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
+    },
     alter_replica_log_dirs::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse},
     api_versions::{ApiVersionsRequest, ApiVersionsResponse},
     create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse},
@@ -31,6 +34,7 @@ use super::messages::{
     list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse},
     list_groups::{ListGroupsRequest, ListGroupsResponse},
     list_offsets::{ListOffsetsRequest, ListOffsetsResponse},
+    list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse},
     metadata::{MetadataRequest, MetadataResponse},
     offset_commit::{OffsetCommitRequest, OffsetCommitResponse},
     offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse},
@@ -278,6 +282,8 @@ served! { $
     DeleteGroups: DeleteGroupsRequest<'q>, DeleteGroupsResponse<'r>;
     ElectLeaders: ElectLeadersRequest<'q>, ElectLeadersResponse<'r>;
     IncrementalAlterConfigs: IncrementalAlterConfigsRequest<'q>, IncrementalAlterConfigsResponse<'r>;
+    AlterPartitionReassignments: AlterPartitionReassignmentsRequest<'q>, AlterPartitionReassignmentsResponse<'r>;
+    ListPartitionReassignments: ListPartitionReassignmentsRequest<'q>, ListPartitionReassignmentsResponse<'r>;
     OffsetDelete: OffsetDeleteRequest<'q>, OffsetDeleteResponse<'r>;
     DescribeQuorum: DescribeQuorumRequest<'q>, DescribeQuorumResponse<'r>;
     UpdateFeatures: UpdateFeaturesRequest<'q>, UpdateFeaturesResponse<'r>;
@@ -362,6 +368,8 @@ mod tests {
             (42, 0..=2),
             (43, 0..=2),
             (44, 0..=1),
+            (45, 0..=1),
+            (46, 0..=0),
             (47, 0..=0),
             (55, 0..=2),
             (57, 0..=2),

@@ -12,6 +12,7 @@ from pathlib import Path
 from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
 from kafka.protocol.admin import (
     AlterConfigsRequest,
+    AlterPartitionReassignmentsRequest,
     AlterReplicaLogDirsRequest,
     CreatePartitionsRequest,
     DeleteRecordsRequest,
@@ -24,6 +25,7 @@ from kafka.protocol.admin import (
     ElectLeadersRequest,
     IncrementalAlterConfigsRequest,
     ListConfigResourcesRequest,
+    ListPartitionReassignmentsRequest,
     UpdateFeaturesRequest,
 )
 from kafka.protocol.consumer import OffsetForLeaderEpochRequest
@@ -213,6 +215,18 @@ def admin_requests(name: str):
     yield DescribeLogDirsRequest(topics=[topic]), range(1, 6)
     topic = ElectLeadersRequest.TopicPartitions(topic=name, partitions=[0])
     yield ElectLeadersRequest(election_type=0, topic_partitions=[topic], timeout_ms=9000), range(3)
+    topic = AlterPartitionReassignmentsRequest.ReassignableTopic
+    partitions = [
+        topic.ReassignablePartition(partition_index=0, replicas=[1]),
+        topic.ReassignablePartition(partition_index=1, replicas=None),
+    ]
+    request = AlterPartitionReassignmentsRequest(
+        timeout_ms=9000, allow_replication_factor_change=False, topics=[topic(name=name, partitions=partitions)]
+    )
+    yield request, range(2)
+    topic = ListPartitionReassignmentsRequest.ListPartitionReassignmentsTopics
+    listed = topic(name=name, partition_indexes=[0, 1])
+    yield ListPartitionReassignmentsRequest(timeout_ms=9000, topics=[listed]), range(1)
     topic = DescribeQuorumRequest.TopicData
     partition = topic.PartitionData(partition_index=0)
     yield DescribeQuorumRequest(topics=[topic(topic_name="__cluster_metadata", partitions=[partition])]), range(3)

@@ -33,6 +33,8 @@ API_NAMES = {
     42: "DeleteGroups",
     43: "ElectLeaders",
     44: "IncrementalAlterConfigs",
+    45: "AlterPartitionReassignments",
+    46: "ListPartitionReassignments",
     47: "OffsetDelete",
     55: "DescribeQuorum",
     57: "UpdateFeatures",

@@ -3,6 +3,7 @@
 //! Names are those of Kafka's schemas, in Rust's spelling. Times are in milliseconds, sizes in bytes.
 
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod create_partitions;
@@ -29,6 +30,7 @@ pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
