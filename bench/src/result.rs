@@ -1,0 +1,268 @@
+//! One run, as it is kept: everything that was seen, in JSON, and the figures that follow from it.
+
+use crate::error::{Doing, Error, Result};
+use crate::measure::latency::Latency;
+use crate::measure::machine::Machine;
+use crate::measure::meter::{Cpu, Memory, Point};
+use crate::measure::window::Through;
+use crate::workload::{Bound, Headline, Load, Reading};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// Grows when a reader of old files would misread new ones.
+pub const FORMAT: u32 = 1;
+
+/// What a run was and what it came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The workload's name.
+    pub workload: String,
+    /// What was produced, if anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// What was read, if anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
+    /// Which side of a comparison it is: the target as it was named.
+    pub side: String,
+    /// What the broker calls itself.
+    pub version: String,
+    /// Which driver it was.
+    pub driver: String,
+    /// Which pair, from 1.
+    pub pair: u32,
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// Where.
+    pub machine: Machine,
+    /// Seconds of load before the window opened.
+    pub warm_up_s: f64,
+    /// Seconds for which the window was open.
+    pub wall_s: f64,
+    /// What went through the window.
+    pub through: Through,
+    /// Records of the whole run that were checked to be there.
+    pub checked_records: u64,
+    /// CPU time of the broker.
+    pub broker_cpu: Option<Cpu>,
+    /// CPU time of the harness.
+    pub driver_cpu_s: f64,
+    /// CPU time of the rest of the machine: the kernel's own threads, and whoever shares it.
+    pub other_cpu_s: Option<f64>,
+    /// Memory of the broker.
+    pub memory: Option<Memory>,
+    /// Latencies.
+    pub latency: Option<Latency>,
+    /// Further latencies, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub latencies: BTreeMap<String, Latency>,
+    /// Figures that only this workload has, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, f64>,
+    /// What the machine can do at most of what this workload is about, if it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
+    /// How it went, second by second.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<Point>,
+}
+
+/// A limit of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Which.
+    pub bound: Bound,
+    /// How much, in its own unit.
+    pub value: f64,
+}
+
+impl Run {
+    /// MB of payload a second.
+    pub fn mb_per_s(&self) -> Option<f64> {
+        quotient(self.through.payload as f64 / 1e6, self.wall_s)
+    }
+
+    /// Records a second.
+    pub fn records_per_s(&self) -> Option<f64> {
+        quotient(self.through.records as f64, self.wall_s)
+    }
+
+    /// GB of payload for each CPU-second of the broker.
+    pub fn gb_per_cpu_s(&self) -> Option<f64> {
+        quotient(self.through.payload as f64 / 1e9, self.broker_cpu?.total_s)
+    }
+
+    /// CPU-seconds of the broker for each GB of payload.
+    pub fn cpu_s_per_gb(&self) -> Option<f64> {
+        quotient(1.0, self.gb_per_cpu_s()?)
+    }
+
+    /// Records for each CPU-second of the broker.
+    pub fn records_per_cpu_s(&self) -> Option<f64> {
+        quotient(self.through.records as f64, self.broker_cpu?.total_s)
+    }
+
+    /// Cores that the broker kept busy.
+    pub fn broker_cores(&self) -> Option<f64> {
+        quotient(self.broker_cpu?.total_s, self.wall_s)
+    }
+
+    /// MB of memory of the broker at most.
+    pub fn rss_mb(&self) -> Option<f64> {
+        Some(self.memory?.most as f64 / 1e6)
+    }
+
+    /// A latency in milliseconds, by percentile.
+    pub fn ms(&self, percentile: f64) -> Option<f64> {
+        self.latency.as_ref()?.ms(percentile)
+    }
+
+    /// What the workload is about.
+    pub fn headline(&self, headline: Headline) -> Option<f64> {
+        match headline {
+            Headline::GbPerCpuSecond => self.gb_per_cpu_s(),
+            Headline::RecordsPerCpuSecond => self.records_per_cpu_s(),
+            Headline::MbPerSecond => self.mb_per_s(),
+            Headline::RecordsPerSecond => self.records_per_s(),
+            Headline::Latency => self.ms(50.0),
+            Headline::TailGrowth => self.figures.get("tail_p99_growth").copied(),
+            Headline::Footprint => self.figures.get("rss_idle_mb").copied(),
+        }
+    }
+
+    /// The share of the machine's limit, in the limit's unit over the same.
+    pub fn share_of_limit(&self) -> Option<f64> {
+        let limit = self.limit?;
+        let reached = match limit.bound {
+            Bound::PageCacheWrite100K
+            | Bound::PageCacheWrite16K
+            | Bound::Sendfile1M
+            | Bound::Sendfile128K => self.gb_per_cpu_s()?,
+            Bound::Syscalls => quotient(self.through.requests as f64, self.broker_cpu?.total_s)?,
+            Bound::Fdatasync => quotient(self.through.requests as f64, self.wall_s)?,
+        };
+        quotient(reached, limit.value)
+    }
+
+    /// Writes it as JSON.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut json = serde_json::to_string_pretty(self).doing("writing JSON")?;
+        json.push('\n');
+        fs::write(path, json).doing(path.display())
+    }
+
+    /// Reads what [`write`](Self::write) wrote.
+    pub fn read(path: &Path) -> Result<Self> {
+        let json = fs::read(path).doing(path.display())?;
+        let run: Self = serde_json::from_slice(&json).doing(path.display())?;
+        match run.format == FORMAT {
+            true => Ok(run),
+            false => Err(Error::Usage(format!("{} has format {}", path.display(), run.format))),
+        }
+    }
+}
+
+fn quotient(a: f64, b: f64) -> Option<f64> {
+    let quotient = a / b;
+    (b > 0.0 && quotient.is_finite()).then_some(quotient)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::measure::latency::{Latencies, Since};
+    use std::time::Duration;
+
+    /// A run of 10 s in which a broker took 4 GB with 2 CPU-seconds.
+    pub fn run(side: &str, pair: u32, faster: f64) -> Run {
+        let mut latencies = Latencies::new();
+        (1..=2000).for_each(|n| latencies.record(Duration::from_micros((f64::from(n) / faster) as u64)));
+        Run {
+            format: FORMAT,
+            workload: "produce-100x1k".to_owned(),
+            load: Some(Load::default()),
+            reading: None,
+            side: side.to_owned(),
+            version: format!("{side} 1.0"),
+            driver: "wire".to_owned(),
+            pair,
+            started: "2026-01-01T00:00:00Z".to_owned(),
+            machine: Machine {
+                cores: 2,
+                processor: "a processor".to_owned(),
+                memory: 8 << 30,
+                kernel: "6.1".to_owned(),
+            },
+            warm_up_s: 2.0,
+            wall_s: 10.0,
+            through: Through {
+                requests: (40_000.0 * faster) as u64,
+                records: (4_000_000.0 * faster) as u64,
+                payload: (4e9 * faster) as u64,
+                wire: (4.1e9 * faster) as u64,
+            },
+            checked_records: 4_400_000,
+            broker_cpu: Some(Cpu { total_s: 2.0, user_s: 0.5, system_s: 1.5 }),
+            driver_cpu_s: 1.0,
+            other_cpu_s: Some(0.1),
+            memory: Some(Memory { mean: 40_000_000, most: 50_000_000 }),
+            latency: latencies.summary(Since::Sent),
+            latencies: BTreeMap::new(),
+            figures: BTreeMap::new(),
+            limit: Some(Limit { bound: Bound::PageCacheWrite100K, value: 8.0 }),
+            series: vec![Point { at_s: 1.0, payload: 400_000_000, cpu_s: Some(0.2), rss: Some(1 << 25) }],
+        }
+    }
+
+    #[test]
+    fn figures_follow_from_what_was_seen() {
+        let run = run("a", 1, 1.0);
+        assert_eq!(run.mb_per_s(), Some(400.0));
+        assert_eq!(run.records_per_s(), Some(400_000.0));
+        assert_eq!(run.gb_per_cpu_s(), Some(2.0));
+        assert_eq!(run.cpu_s_per_gb(), Some(0.5));
+        assert_eq!(run.records_per_cpu_s(), Some(2_000_000.0));
+        assert_eq!(run.broker_cores(), Some(0.2));
+        assert_eq!(run.rss_mb(), Some(50.0));
+        assert_eq!(run.headline(Headline::GbPerCpuSecond), Some(2.0));
+    }
+
+    #[test]
+    fn a_share_is_in_the_unit_of_the_limit() {
+        let of =
+            |bound, value| Run { limit: Some(Limit { bound, value }), ..run("a", 1, 1.0) }.share_of_limit();
+        assert_eq!(of(Bound::PageCacheWrite100K, 8.0), Some(0.25));
+        assert_eq!(of(Bound::Sendfile1M, 4.0), Some(0.5));
+        assert_eq!(of(Bound::Syscalls, 100_000.0), Some(0.2));
+        assert_eq!(of(Bound::Fdatasync, 1_000.0), Some(4.0));
+        assert_eq!(of(Bound::Fdatasync, 0.0), None);
+    }
+
+    #[test]
+    fn without_cpu_time_there_is_no_figure_of_it() {
+        let run = Run { broker_cpu: None, memory: None, ..run("a", 1, 1.0) };
+        assert_eq!((run.gb_per_cpu_s(), run.rss_mb(), run.share_of_limit()), (None, None, None));
+        assert_eq!(run.mb_per_s(), Some(400.0));
+    }
+
+    #[test]
+    fn a_run_survives_json() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.json");
+        let mut run = run("millrace", 3, 1.5);
+        run.figures.insert("start_ms".to_owned(), 17.25);
+        run.latencies.insert("with".to_owned(), run.latency.clone().unwrap());
+        run.reading = Some(Reading { connections: 4, fetch_bytes: 1 << 20, partitions: 4, megabytes: 512 });
+        run.write(&path).unwrap();
+        assert_eq!(Run::read(&path).unwrap(), run);
+        let other = Run { format: FORMAT + 1, ..run };
+        other.write(&path).unwrap();
+        assert!(Run::read(&path).is_err());
+        fs::write(&path, "{}").unwrap();
+        assert!(Run::read(&path).is_err());
+    }
+}

@@ -1,0 +1,67 @@
+//! Producers alone.
+
+use super::topic::Topic;
+use super::{Measured, Options, drive, join};
+use crate::error::{Error, Result};
+use crate::measure::latency::{Latencies, Since};
+use crate::measure::meter;
+use crate::measure::window::Window;
+use crate::progress::Progress;
+use crate::target::Broker;
+use crate::wire::fetch::read_back;
+use crate::wire::prepared::{Fetch, Produce};
+use crate::wire::produce::{Outcome, Producers, Schedule, check};
+use crate::workload::Load;
+use std::collections::BTreeMap;
+use std::thread;
+
+/// Fetches of this size read back what was produced.
+const READ_BACK: u32 = 4 << 20;
+
+/// Runs the load.
+pub fn measure(broker: &Broker, load: &Load, options: &Options, progress: &mut Progress) -> Result<Measured> {
+    load.check()?;
+    let mut topic = Topic::create(broker, load.partitions, load.durability, options)?;
+    let prepared = Produce::prepare(load, topic.id)?;
+    let mean = prepared.iter().map(|one| one.payload).sum::<u64>() / prepared.len() as u64;
+    let schedule = Schedule::of(load, mean);
+    // A schedule is kept by one thread.
+    let threads = if schedule.is_some() { 1 } else { options.threads.clamp(1, load.connections) };
+    let window = Window::default();
+    let (used, outcomes) = thread::scope(|scope| {
+        let start = |share| {
+            let (prepared, schedule, window) = (&prepared, schedule.as_ref(), &window);
+            let part = move || {
+                let shares = (share, threads);
+                Producers::connect(&broker.address, load, prepared, schedule, window, shares)?.run()
+            };
+            scope.spawn(move || drive(options, window, part))
+        };
+        let producers: Vec<_> = (0..threads).map(start).collect();
+        let used = meter::watch(broker, &window, options.warm_up, options.time, progress);
+        // Whatever ended the watch ends the producers.
+        window.close();
+        let outcomes: Vec<_> = producers.into_iter().map(join::<Outcome>).collect();
+        window.failure()?;
+        Ok::<_, Error>((used?, outcomes.into_iter().collect::<Result<Vec<_>>>()?))
+    })?;
+    let ends = topic.ends(window.through().records)?;
+    let checked_records = check(&outcomes, load, &ends)?;
+    if options.read_back {
+        let read = read_back(&broker.address, &Fetch::prepare(topic.id, READ_BACK, 500)?, &ends)?;
+        if read != checked_records {
+            return Err(Error::Wrong(format!("{checked_records} records sent, {read} read")));
+        }
+    }
+    topic.delete()?;
+    let mut latencies = Latencies::new();
+    outcomes.iter().for_each(|outcome| latencies.add(&outcome.latencies));
+    let since = if schedule.is_some() { Since::Intended } else { Since::Sent };
+    Ok(Measured {
+        used,
+        latency: latencies.summary(since),
+        latencies: BTreeMap::new(),
+        figures: BTreeMap::new(),
+        checked_records,
+    })
+}
