@@ -5,7 +5,7 @@ use crate::measure::latency::Latency;
 use crate::measure::machine::Machine;
 use crate::measure::meter::{Cpu, Memory, Point};
 use crate::measure::window::Through;
-use crate::workload::{Bound, Headline, Load, Reading};
+use crate::workload::{Bound, Load, Reading};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -83,17 +83,17 @@ pub struct Limit {
 impl Run {
     /// MB of payload a second.
     pub fn mb_per_s(&self) -> Option<f64> {
-        quotient(self.through.payload as f64 / 1e6, self.wall_s)
+        self.went_through(self.through.payload as f64 / 1e6, self.wall_s)
     }
 
     /// Records a second.
     pub fn records_per_s(&self) -> Option<f64> {
-        quotient(self.through.records as f64, self.wall_s)
+        self.went_through(self.through.records as f64, self.wall_s)
     }
 
     /// GB of payload for each CPU-second of the broker.
     pub fn gb_per_cpu_s(&self) -> Option<f64> {
-        quotient(self.through.payload as f64 / 1e9, self.broker_cpu?.total_s)
+        self.went_through(self.through.payload as f64 / 1e9, self.broker_cpu?.total_s)
     }
 
     /// CPU-seconds of the broker for each GB of payload.
@@ -103,7 +103,7 @@ impl Run {
 
     /// Records for each CPU-second of the broker.
     pub fn records_per_cpu_s(&self) -> Option<f64> {
-        quotient(self.through.records as f64, self.broker_cpu?.total_s)
+        self.went_through(self.through.records as f64, self.broker_cpu?.total_s)
     }
 
     /// Cores that the broker kept busy.
@@ -121,19 +121,6 @@ impl Run {
         self.latency.as_ref()?.ms(percentile)
     }
 
-    /// What the workload is about.
-    pub fn headline(&self, headline: Headline) -> Option<f64> {
-        match headline {
-            Headline::GbPerCpuSecond => self.gb_per_cpu_s(),
-            Headline::RecordsPerCpuSecond => self.records_per_cpu_s(),
-            Headline::MbPerSecond => self.mb_per_s(),
-            Headline::RecordsPerSecond => self.records_per_s(),
-            Headline::Latency => self.ms(50.0),
-            Headline::TailGrowth => self.figures.get("tail_p99_growth").copied(),
-            Headline::Footprint => self.figures.get("rss_idle_mb").copied(),
-        }
-    }
-
     /// The share of the machine's limit, in the limit's unit over the same.
     pub fn share_of_limit(&self) -> Option<f64> {
         let limit = self.limit?;
@@ -146,6 +133,11 @@ impl Run {
             Bound::Fdatasync => quotient(self.through.requests as f64, self.wall_s)?,
         };
         quotient(reached, limit.value)
+    }
+
+    /// A quotient of something that went through; where nothing was to go through there is no figure of it.
+    fn went_through(&self, a: f64, b: f64) -> Option<f64> {
+        quotient(a, b).filter(|_| self.through.records > 0)
     }
 
     /// Writes it as JSON.
@@ -228,7 +220,6 @@ pub mod tests {
         assert_eq!(run.records_per_cpu_s(), Some(2_000_000.0));
         assert_eq!(run.broker_cores(), Some(0.2));
         assert_eq!(run.rss_mb(), Some(50.0));
-        assert_eq!(run.headline(Headline::GbPerCpuSecond), Some(2.0));
     }
 
     #[test]
@@ -247,6 +238,13 @@ pub mod tests {
         let run = Run { broker_cpu: None, memory: None, ..run("a", 1, 1.0) };
         assert_eq!((run.gb_per_cpu_s(), run.rss_mb(), run.share_of_limit()), (None, None, None));
         assert_eq!(run.mb_per_s(), Some(400.0));
+    }
+
+    #[test]
+    fn where_nothing_goes_through_nothing_is_said_of_it() {
+        let idle = Run { through: Through::default(), ..run("a", 1, 1.0) };
+        assert_eq!((idle.mb_per_s(), idle.gb_per_cpu_s(), idle.records_per_cpu_s()), (None, None, None));
+        assert_eq!(idle.broker_cores(), Some(0.2));
     }
 
     #[test]

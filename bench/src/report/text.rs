@@ -24,14 +24,12 @@ pub fn line(run: &Run) -> String {
             let _ = write!(text, " {}{unit}", number(value)); // a String takes everything
         }
     };
-    if run.figures.is_empty() || run.through.records > 0 {
-        add(run.mb_per_s(), " MB/s,");
-        add(run.records_per_s(), " records/s,");
-        add(run.gb_per_cpu_s(), " GB/CPU-s,");
-        add(run.ms(50.0), " ms p50,");
-        add(run.ms(99.0), " ms p99,");
-        add(run.rss_mb(), " MB RSS,");
-    }
+    add(run.mb_per_s(), " MB/s,");
+    add(run.records_per_s(), " records/s,");
+    add(run.gb_per_cpu_s(), " GB/CPU-s,");
+    add(run.ms(50.0), " ms p50,");
+    add(run.ms(99.0), " ms p99,");
+    add(run.rss_mb(), " MB RSS,");
     for (name, value) in &run.figures {
         let _ = write!(text, " {name} {},", number(*value));
     }
