@@ -3,6 +3,7 @@
 
 mod args;
 mod error;
+mod limits;
 mod measure;
 mod os;
 mod progress;
@@ -22,6 +23,7 @@ use run::{Job, Session};
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 use target::child;
 use workload::Workload;
 
@@ -45,8 +47,23 @@ fn carry_out(command: Command) -> Result<()> {
         Command::Report { folder } => remake(&folder),
         Command::Run(run) => one(&run),
         Command::Compare(compare) => pairs(&compare),
-        Command::Limits(_) => Err(Error::Usage("not yet".to_owned())),
+        Command::Limits(what) => machine(&what),
     }
+}
+
+/// What the machine can do.
+fn machine(what: &args::Limits) -> Result<()> {
+    let mut progress = Progress::new(what.json);
+    let time = Duration::from_secs_f64(what.seconds);
+    let figures = limits::all(&what.data, time, |doing| progress.begin(doing))?;
+    drop(progress);
+    if what.json {
+        let json = serde_json::to_string_pretty(&figures).doing("writing JSON")?;
+        println!("{json}");
+        return Ok(());
+    }
+    print!("{}", report::text::limits(&figures));
+    Ok(())
 }
 
 /// What every command does that starts brokers.
@@ -62,7 +79,8 @@ fn prepare(how: &args::How) -> Result<Progress> {
 fn one(run: &args::Run) -> Result<()> {
     let mut progress = prepare(&run.how)?;
     let (setup, options) = (run.how.setup(), run.how.options());
-    let job = job(workload::find(&run.workload)?, &run.changes)?;
+    let mut job = job(workload::find(&run.workload)?, &run.changes)?;
+    measure_limit([&mut job], &run.how, &mut progress)?;
     let mut session = Session::new(run.target.to_string(), &run.target, &setup, &options);
     let mut runs = Vec::new();
     for time in 1..=run.times {
@@ -83,7 +101,8 @@ fn pairs(compare: &args::Compare) -> Result<()> {
     let mut progress = prepare(&compare.how)?;
     let (setup, options) = (compare.how.setup(), compare.how.options());
     let mut runs = Vec::new();
-    for [a, b] in job_pairs(compare)? {
+    for [mut a, mut b] in job_pairs(compare)? {
+        measure_limit([&mut a, &mut b], &compare.how, &mut progress)?;
         let sides = [&compare.a, &compare.b];
         let [mut first, mut second] =
             sides.map(|side| Session::new(side.name.clone(), &side.target, &setup, &options));
@@ -125,8 +144,27 @@ fn job_pairs(compare: &args::Compare) -> Result<Vec<[Job; 2]>> {
 }
 
 fn job(workload: &Workload, changes: &args::Changes) -> Result<Job> {
-    let (name, plan, _bound) = changes.apply(workload)?;
-    Ok(Job { name, plan, limit: None })
+    let (name, plan, bound) = changes.apply(workload)?;
+    Ok(Job { name, plan, bound, limit: None })
+}
+
+/// Measures what bounds these workloads, once for all of them.
+fn measure_limit<const N: usize>(
+    jobs: [&mut Job; N],
+    how: &args::How,
+    progress: &mut Progress,
+) -> Result<()> {
+    const TIME: Duration = Duration::from_secs(2);
+    let mut known: Option<result::Limit> = None;
+    for job in jobs {
+        let Some(bound) = job.bound.filter(|_| !how.no_limits) else { continue };
+        if known.is_none_or(|limit| limit.bound != bound) {
+            progress.begin(format!("the machine's limit for {}", job.name));
+            known = Some(limits::one(bound, &how.brokers.data, TIME)?);
+        }
+        job.limit = known;
+    }
+    Ok(())
 }
 
 /// Writes a result as soon as it is there: a later failure does not take it away.

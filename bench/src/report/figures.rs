@@ -28,7 +28,7 @@ const CORES: Figure =
     Figure { name: "broker CPU", unit: "cores", more_is_better: false, of: Run::broker_cores };
 const CPU_PER_GB: Figure =
     Figure { name: "broker CPU", unit: "CPU-s/GB", more_is_better: false, of: Run::cpu_s_per_gb };
-const RSS: Figure = Figure { name: "memory", unit: "MB", more_is_better: false, of: Run::rss_mb };
+const RSS: Figure = Figure { name: "RSS", unit: "MB", more_is_better: false, of: Run::rss_mb };
 const P50: Figure = Figure { name: "p50", unit: "ms", more_is_better: false, of: |run| run.ms(50.0) };
 const P99: Figure = Figure { name: "p99", unit: "ms", more_is_better: false, of: |run| run.ms(99.0) };
 const P999: Figure = Figure { name: "p99.9", unit: "ms", more_is_better: false, of: |run| run.ms(99.9) };

@@ -97,8 +97,8 @@ fn add_chapter(page: &mut String, chapter: &[Group<'_>]) {
 
 fn curve(name: &str, group: &Group<'_>, of: impl Fn(&Run) -> Option<&Latency>) -> Curve {
     let points = |latency: &Latency| {
-        // The longest has no place on a scale of nines; it is in the table.
-        let drawn = |percentile: f64| percentile < 100.0 && latency.says(percentile);
+        // The shortest and the longest are single latencies; the longest is in the table.
+        let drawn = |percentile: f64| percentile > 0.0 && percentile < 100.0 && latency.says(percentile);
         let known = latency.percentiles.iter().filter(|(percentile, _)| drawn(*percentile));
         known.map(|(percentile, us)| (*percentile, us / 1000.0)).collect()
     };

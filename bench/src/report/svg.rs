@@ -96,7 +96,7 @@ pub fn bars(what: &str, unit: &str, sides: &[Bar]) -> Option<String> {
     let mut drawing = Drawing::new(WIDTH, height, what);
     for tick in &ticks {
         drawing.line("grid", (x(*tick), 4.0), (x(*tick), bottom));
-        drawing.text("tick middle", (x(*tick), bottom + 14.0), number(*tick));
+        drawing.text("tick middle", (x(*tick), bottom + 14.0), short(*tick));
     }
     drawing.text("tick middle", (x(end / 2.0), bottom + 29.0), unit);
     for (row, (bar, spread)) in spreads.iter().enumerate() {
@@ -152,7 +152,7 @@ const NINES: &[(f64, &str)] = &[
 pub fn latencies(what: &str, sides: &[Curve]) -> Option<String> {
     const HEIGHT: f64 = 300.0;
     const LEFT: f64 = 56.0;
-    const RIGHT: f64 = 16.0;
+    const RIGHT: f64 = 30.0;
     const TOP: f64 = 26.0;
     let points = || sides.iter().flat_map(|side| &side.runs).flatten().filter(|(_, ms)| *ms > 0.0);
     let spread = Spread::of(points().map(|(_, ms)| *ms))?;
@@ -166,7 +166,7 @@ pub fn latencies(what: &str, sides: &[Curve]) -> Option<String> {
     for power in least as i32..=most as i32 {
         let ms = 10f64.powi(power);
         drawing.line("grid", (LEFT, y(ms)), (WIDTH - RIGHT, y(ms)));
-        drawing.text("tick end", (LEFT - 6.0, y(ms) + 4.0), number(ms));
+        drawing.text("tick end", (LEFT - 6.0, y(ms) + 4.0), ms);
     }
     for (percentile, name) in NINES.iter().filter(|(percentile, _)| nines(*percentile) <= far) {
         drawing.line("grid", (x(*percentile), TOP), (x(*percentile), bottom));
@@ -195,6 +195,15 @@ pub fn latencies(what: &str, sides: &[Curve]) -> Option<String> {
 /// How many nines: 0 of everything, 1 at 90, 2 at 99. What is beyond the last percentile that is kept is drawn there.
 fn nines(percentile: f64) -> f64 {
     -(1.0 - percentile.min(99.999) / 100.0).log10()
+}
+
+/// A round number without the digits that are zero.
+fn short(value: f64) -> String {
+    let text = number(value);
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
 }
 
 /// From zero to the value or a little beyond, in steps of 1, 2 or 5.
@@ -285,6 +294,7 @@ mod tests {
     fn ticks_reach_the_value_in_round_steps() {
         assert_eq!(linear_ticks(100.0), [0.0, 50.0, 100.0]);
         assert_eq!(linear_ticks(7.0), [0.0, 2.0, 4.0, 6.0, 8.0]);
+        assert_eq!([0.0, 0.5, 2.0, 100.0].map(short), ["0", "0.5", "2", "100"]);
         for most in [0.003, 0.5, 1.0, 999.0, 123_456.0] {
             let ticks = linear_ticks(most);
             assert!(ticks.last().unwrap() >= &most && ticks.len() <= 8, "{most}: {ticks:?}");

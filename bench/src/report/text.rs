@@ -1,6 +1,8 @@
 //! Reports as text.
 
 use super::figures::{ALL, Group, cell, chapters, headline, number, ratio};
+use crate::limits::Figure;
+use crate::measure::machine::Machine;
 use crate::result::Run;
 use crate::stats::Spread;
 use crate::workload::{Headline, TABLE};
@@ -75,6 +77,13 @@ fn heading(chapter: &[Group<'_>]) -> String {
         line_of(&mut text, &[&told]);
     }
     text
+}
+
+/// What the machine can do.
+pub fn limits(figures: &[Figure]) -> String {
+    let row = |figure: &Figure| vec![figure.name.to_owned(), number(figure.value), figure.unit.to_owned()];
+    let rows: Vec<Vec<String>> = figures.iter().map(row).collect();
+    format!("on {}\n{}", Machine::this().describe(), table(&rows))
 }
 
 /// A heading and a row for each figure that there is.
@@ -189,7 +198,7 @@ mod tests {
         let mut one = run("host:1", 1, 1.0);
         (one.broker_cpu, one.memory) = (None, None);
         let text = runs(&[one]);
-        assert!(!text.contains("memory MB") && !text.contains("CPU-s/GB"), "{text}");
+        assert!(!text.contains("RSS MB") && !text.contains("CPU-s/GB"), "{text}");
         assert!(text.contains("throughput MB/s"));
     }
 }

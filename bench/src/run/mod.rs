@@ -14,7 +14,7 @@ use crate::os::{cores, files};
 use crate::progress::Progress;
 use crate::result::{FORMAT, Limit, Run};
 use crate::target::{Broker, Setup, Target};
-use crate::workload::Plan;
+use crate::workload::{Bound, Plan};
 use std::collections::BTreeMap;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -45,7 +45,9 @@ pub struct Job {
     pub name: String,
     /// What it does.
     pub plan: Plan,
-    /// The limit of the machine that it is compared with.
+    /// What bounds it in the end.
+    pub bound: Option<Bound>,
+    /// The same as it was measured.
     pub limit: Option<Limit>,
 }
 

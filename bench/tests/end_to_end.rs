@@ -1,0 +1,110 @@
+//! The harness against a running broker, from the command line to the report. Skipped where `MILLRACE_BIN` names no broker to measure.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{env, fs};
+
+fn broker() -> Option<PathBuf> {
+    let named = env::var_os("MILLRACE_BIN").map(PathBuf::from);
+    if named.is_none() {
+        eprintln!("skipped: MILLRACE_BIN names no broker");
+    }
+    named
+}
+
+fn bench(broker: &Path, folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-bench"));
+    command.args(arguments).env("MILLRACE_BIN", broker).current_dir(folder);
+    command.output().expect("the harness starts")
+}
+
+/// Short, with everything read back, below a folder that is looked at afterwards.
+fn quickly(workload: &str) -> Vec<&str> {
+    vec![
+        "run",
+        workload,
+        "--seconds",
+        "2",
+        "--warmup",
+        "0.2",
+        "--first-warmup",
+        "0",
+        "--data",
+        "data",
+        "--out",
+        "out",
+        "--json",
+        "--no-limits",
+        "--quiet",
+        "--read-back",
+    ]
+}
+
+fn run(workload: &str, more: &[&str]) -> Option<Value> {
+    let broker = broker()?;
+    let folder = tempfile::tempdir().unwrap();
+    let output = bench(&broker, folder.path(), &[&quickly(workload)[..], more].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let left: Vec<_> = fs::read_dir(folder.path().join("data")).unwrap().collect();
+    assert!(left.is_empty(), "data left behind: {left:?}");
+    for report in ["report.txt", "report.html"] {
+        let text = fs::read_to_string(folder.path().join("out").join(report)).unwrap();
+        assert!(text.contains(workload), "{report}");
+    }
+    let runs: Value = serde_json::from_slice(&output.stdout).unwrap();
+    Some(runs[0].clone())
+}
+
+#[test]
+fn produced_records_are_counted_timed_and_all_there() {
+    let Some(run) = run("produce-16x1k", &[]) else { return };
+    let number =
+        |path: &str| run.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path}: {run}"));
+    assert!((2.0..3.0).contains(&number("/wall_s")));
+    let records = number("/through/records");
+    assert!(records > 16.0 && records == 16.0 * number("/through/requests"));
+    assert_eq!(number("/through/payload"), 1024.0 * records);
+    assert!(number("/checked_records") >= records, "what came before and after the window is checked, too");
+    assert!(number("/broker_cpu/total_s") > 0.0 && number("/driver_cpu_s") > 0.0);
+    assert!(number("/memory/most") > 1e6);
+    assert!((1.0..=number("/through/requests") * 1.01).contains(&number("/latency/count")));
+}
+
+#[test]
+fn a_rate_is_kept_and_latency_counts_from_the_intended_time() {
+    let Some(run) = run("rate-5mb", &["--rate", "2", "--record-size", "500-1500", "--keyed"]) else { return };
+    let sent = run["through"]["payload"].as_f64().unwrap() / run["wall_s"].as_f64().unwrap();
+    assert!((1.8e6..2.2e6).contains(&sent), "{sent} bytes a second");
+    assert_eq!(run["latency"]["since"], "intended");
+    assert_eq!(run["workload"], "rate-5mb-changed");
+    assert_eq!(run["load"]["record_size"], "500-1500");
+}
+
+#[test]
+fn what_is_read_is_what_is_there() {
+    let Some(run) = run("consume-128k", &["--megabytes", "20"]) else { return };
+    let read = run["through"]["records"].as_f64().unwrap();
+    let there = run["checked_records"].as_f64().unwrap();
+    assert!(there >= 20e6 / 1024.0, "{there}");
+    assert!(read > there, "it is read over and over");
+}
+
+#[test]
+fn a_workload_that_is_not_there_is_a_usage_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bench(Path::new("/nowhere"), folder.path(), &["run", "nothing"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("produce-100x1k"), "the others are named");
+}
+
+#[test]
+fn a_broker_that_does_not_start_is_told_with_what_it_said() {
+    let folder = tempfile::tempdir().unwrap();
+    // It answers --version, and is no broker.
+    let output = bench(Path::new("/bin/echo"), folder.path(), &quickly("produce-16x1k"));
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the broker ended") && said.contains("serve --config"), "{said}");
+}
