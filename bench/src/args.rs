@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::error::{Error, Result};
-use crate::run::Options;
+use crate::run::{Driver, Options};
 use crate::target::{Setup, Target};
 use crate::workload::{self, Acks, Bound, Durability, Plan, Sizes, Workload, codec_of};
 use clap::{Args, Parser, Subcommand};
@@ -53,7 +53,7 @@ pub enum Command {
 pub struct Run {
     /// The workload: see `millrace-bench list`
     pub workload: String,
-    /// millrace, kafka, host:port of a broker that takes Kafka's settings, or millrace@host:port
+    /// millrace, kafka, grpc (Millrace over gRPC), host:port of a broker that takes Kafka's settings, or millrace@host:port
     #[arg(long, default_value = "millrace")]
     pub target: Target,
     /// Run it so many times
@@ -202,7 +202,7 @@ impl Changes {
         let of_reading = self.fetch_kib.is_some() || self.megabytes.is_some();
         let refuse = |what: &str| Err(Error::Usage(format!("{}: {what}", workload.name)));
         match &mut plan {
-            Plan::Produce(load) if !of_reading => {
+            Plan::Produce(load) | Plan::EndToEnd(load) if !of_reading => {
                 set(&mut load.record_size, self.record_size);
                 set(&mut load.records_per_request, self.records_per_request);
                 set(&mut load.connections, self.connections);
@@ -222,7 +222,7 @@ impl Changes {
                 set(&mut reading.megabytes, self.megabytes);
                 reading.check()?;
             }
-            Plan::Produce(_) => return refuse("it reads nothing"),
+            Plan::Produce(_) | Plan::EndToEnd(_) => return refuse("it reads nothing"),
             Plan::Consume(_) => return refuse("only what is read can be changed"),
             Plan::ColdBesideTail { .. } | Plan::Footprint => return refuse("it cannot be changed"),
         }
@@ -241,6 +241,9 @@ fn set<T>(place: &mut T, value: Option<T>) {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "How it is measured")]
 pub struct How {
+    /// What sends and reads; the target grpc always has the Rust client
+    #[arg(long, default_value = "wire")]
+    pub driver: Driver,
     /// Seconds that are measured
     #[arg(long, default_value_t = 10.0, value_parser = seconds)]
     pub seconds: f64,
@@ -312,6 +315,7 @@ impl How {
     /// For the runs.
     pub fn options(&self) -> Options {
         Options {
+            driver: self.driver,
             warm_up: Duration::from_secs_f64(self.warmup),
             first_warm_up: self.first_warmup.map(Duration::from_secs_f64),
             time: Duration::from_secs_f64(self.seconds),

@@ -4,6 +4,7 @@ use crate::error::{Doing, Error, Result};
 use crate::measure::latency::{Latencies, Since};
 use crate::os::{cpu, files, sockets::Discard};
 use crate::result::Limit;
+use crate::target::child::Scratch;
 use crate::workload::Bound;
 use serde::Serialize;
 use std::fs::File;
@@ -86,10 +87,10 @@ pub fn one(bound: Bound, data: &Path, time: Duration) -> Result<Limit> {
     Ok(Limit { bound, value })
 }
 
-fn folder(data: &Path) -> Result<tempfile::TempDir> {
-    std::fs::create_dir_all(data).doing(data.display())?;
-    files::sync_file_system(data)?;
-    tempfile::Builder::new().prefix("millrace-bench-limits-").tempdir_in(data).doing(data.display())
+fn folder(data: &Path) -> Result<Scratch> {
+    let folder = Scratch::below(data, "limits")?;
+    files::sync_file_system(folder.path())?;
+    Ok(folder)
 }
 
 /// Calls for each second of CPU time.

@@ -2,6 +2,7 @@
 //! when every record is where it should be.
 
 mod args;
+mod clients;
 mod error;
 mod limits;
 mod measure;
@@ -53,6 +54,7 @@ fn carry_out(command: Command) -> Result<()> {
 
 /// What the machine can do.
 fn machine(what: &args::Limits) -> Result<()> {
+    child::clean_up_on_signals()?;
     let mut progress = Progress::new(what.json);
     let time = Duration::from_secs_f64(what.seconds);
     let figures = limits::all(&what.data, time, |doing| progress.begin(doing))?;

@@ -7,6 +7,10 @@ use millrace_proto::compression::Codec;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
+
+/// Bytes of a key, where there are keys.
+pub const KEY: usize = 16;
 
 /// A named workload.
 #[derive(Clone, Debug)]
@@ -37,6 +41,8 @@ pub enum Plan {
         /// What is read from disk.
         cold: Reading,
     },
+    /// Producers, and consumers behind them: what a record takes from one to the other. Only with a client, not with the wire driver.
+    EndToEnd(Load),
     /// A broker that does nothing: its start, its memory, its CPU time.
     Footprint,
 }
@@ -98,6 +104,18 @@ impl Load {
             compression: Codec::None,
             keyed: false,
         }
+    }
+
+    /// Bytes of keys and values of a request, in the middle.
+    pub fn payload(&self) -> u64 {
+        let key = if self.keyed { KEY } else { 0 };
+        let value = usize::midpoint(self.record_size.least, self.record_size.most);
+        (value + key) as u64 * u64::from(self.records_per_request)
+    }
+
+    /// How long a client lets a batch wait for more records: what librdkafka does by default. The wire driver's batches never wait.
+    pub fn linger(&self) -> Duration {
+        Duration::from_millis(5)
     }
 
     /// Whether it can be done at all.
@@ -362,6 +380,8 @@ pub enum Bound {
 const DURABLE: Load =
     Load { acks: Acks::All, durability: Durability::Durable, depth: 1, partitions: 4, ..Load::plain() };
 
+const END_TO_END: Load = Load { connections: 1, depth: 5, acks: Acks::All, partitions: 4, ..Load::plain() };
+
 /// Every named workload.
 pub const TABLE: &[Workload] = &[
     Workload {
@@ -467,6 +487,20 @@ pub const TABLE: &[Workload] = &[
         bound: None,
     },
     Workload {
+        name: "end-to-end",
+        about: "What users see of it all: a client that produces and one that consumes, as fast as they can",
+        plan: Plan::EndToEnd(END_TO_END),
+        headline: Headline::MbPerSecond,
+        bound: None,
+    },
+    Workload {
+        name: "end-to-end-rate",
+        about: "The same at a rate: how long a record takes (set --rate to half of what the slower broker can do)",
+        plan: Plan::EndToEnd(Load { rate_mb: Some(20.0), records_per_request: 20, ..END_TO_END }),
+        headline: Headline::Latency,
+        bound: None,
+    },
+    Workload {
         name: "many-partitions-5000",
         about: "produce-100x1k over 5,000 partitions instead of 8",
         plan: Plan::Produce(Load { partitions: 5000, ..Load::plain() }),
@@ -494,7 +528,7 @@ impl Plan {
     /// A line for people.
     pub fn describe(&self) -> String {
         match self {
-            Self::Produce(load) => load.describe(),
+            Self::Produce(load) | Self::EndToEnd(load) => load.describe(),
             Self::Consume(reading) => reading.describe(),
             Self::ColdBesideTail { tail, cold } => {
                 format!("tail: {}; cold: {}", tail.describe(), cold.describe())
@@ -551,7 +585,7 @@ mod tests {
     fn all_can_be_done() {
         for workload in TABLE {
             let checked = match &workload.plan {
-                Plan::Produce(load) => load.check(),
+                Plan::Produce(load) | Plan::EndToEnd(load) => load.check(),
                 Plan::Consume(reading) => reading.check(),
                 Plan::ColdBesideTail { tail, cold } => tail.check().and(cold.check()),
                 Plan::Footprint => Ok(()),

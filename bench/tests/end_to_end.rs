@@ -92,6 +92,13 @@ fn what_is_read_is_what_is_there() {
 }
 
 #[test]
+fn a_client_sends_and_reads_every_record() {
+    let Some(run) = run("end-to-end", &["--target", "grpc"]) else { return };
+    assert_eq!((&run["driver"], &run["latency"]["since"]), (&"gRPC client".into(), &"produced".into()));
+    assert!(run["checked_records"].as_u64() > run["through"]["records"].as_u64(), "{run}");
+}
+
+#[test]
 fn a_workload_that_is_not_there_is_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
     let output = bench(Path::new("/nowhere"), folder.path(), &["run", "nothing"]);

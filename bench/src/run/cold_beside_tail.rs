@@ -2,7 +2,7 @@
 
 use super::consume::{Filled, fill};
 use super::topic::Topic;
-use super::{Measured, Options, drive, join};
+use super::{Driver, Measured, Options, drive, join};
 use crate::error::{Error, Result};
 use crate::measure::latency::{Latency, Since};
 use crate::measure::meter::{self, Used};
@@ -35,6 +35,9 @@ pub fn measure(
     options: &Options,
     progress: &mut Progress,
 ) -> Result<Measured> {
+    if options.driver != Driver::Wire {
+        return Err(Error::Usage("cold-beside-tail is for the wire driver".to_owned()));
+    }
     tail.check()?;
     cold.check()?;
     let local = "cold data is made cold by way of its files: the broker must be one that the harness starts";

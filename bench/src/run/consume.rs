@@ -1,7 +1,8 @@
 //! Consumers of what is already there.
 
 use super::topic::Topic;
-use super::{Measured, Options, drive, join};
+use super::{Driver, Measured, Options, client_consume, drive, join};
+use crate::clients::work::Following;
 use crate::error::{Error, Result};
 use crate::measure::latency::Since;
 use crate::measure::meter;
@@ -13,6 +14,7 @@ use crate::wire::prepared::{Fetch, Produce};
 use crate::wire::produce::{Producers, check};
 use crate::workload::{Durability, Reading};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -31,12 +33,27 @@ pub fn measure(
     reading.check()?;
     let filled = fill(broker, reading, options)?;
     let fetch = Fetch::prepare(filled.topic.id, reading.fetch_bytes, WAIT_MS)?;
-    let window = Window::default();
+    let (window, known) = (Window::default(), OnceLock::from(filled.ends.clone()));
     let (used, (latencies, _)) = thread::scope(|scope| {
         let (ends, shape, window) = (&filled.ends, filled.shape, &window);
+        let (topic, known) = (&filled.topic.name, &known);
         let part = move || {
             let (address, connections) = (&broker.address, reading.connections);
-            Consumers::connect(address, connections, fetch, shape, ends, Way::Around, window)?.run()
+            if options.driver == Driver::Wire {
+                return Consumers::connect(address, connections, fetch, shape, ends, Way::Around, window)?
+                    .run();
+            }
+            let following = Following {
+                topic,
+                partitions: reading.partitions,
+                connections,
+                message_bytes: reading.fetch_bytes,
+                ends: known,
+                around: true,
+                stamped: None,
+                window,
+            };
+            client_consume(broker, following, options.driver)
         };
         let consumers = scope.spawn(move || drive(options, window, part));
         let used = meter::watch(broker, window, options.warm_up, options.time, progress);

@@ -2,26 +2,58 @@
 
 mod cold_beside_tail;
 mod consume;
+mod end_to_end;
 mod footprint;
 mod produce;
 mod topic;
 
+use crate::clients::{
+    self,
+    work::{Following, Sending},
+};
 use crate::error::{Error, Result};
-use crate::measure::latency::Latency;
+use crate::measure::latency::{Latencies, Latency};
 use crate::measure::machine::Machine;
 use crate::measure::meter::Used;
 use crate::os::{cores, files};
 use crate::progress::Progress;
 use crate::result::{FORMAT, Limit, Run};
 use crate::target::{Broker, Setup, Target};
+use crate::wire::produce::Outcome;
 use crate::workload::{Bound, Plan};
+use clap::ValueEnum;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
+
+/// What sends and reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Driver {
+    /// Prepared requests, and answers of which no more is read than must be.
+    Wire,
+    /// The Rust client, over gRPC.
+    #[value(skip)]
+    Grpc,
+    /// librdkafka, if it was built in.
+    Librdkafka,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Wire => "wire",
+            Self::Grpc => "gRPC client",
+            Self::Librdkafka => "librdkafka",
+        })
+    }
+}
 
 /// How long, and with what.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// With what.
+    pub driver: Driver,
     /// Load before the window opens.
     pub warm_up: Duration,
     /// Load before the first window of a broker that was just started; what the broker needs when not given.
@@ -68,14 +100,18 @@ pub struct Session<'a> {
     pub side: String,
     target: &'a Target,
     setup: &'a Setup,
-    options: &'a Options,
+    options: Options,
     // None once it has been ended for a workload that starts its own.
     broker: Option<Broker>,
 }
 
 impl<'a> Session<'a> {
     /// A broker that is started when it is first needed.
-    pub fn new(side: String, target: &'a Target, setup: &'a Setup, options: &'a Options) -> Self {
+    pub fn new(side: String, target: &'a Target, setup: &'a Setup, options: &Options) -> Self {
+        let mut options = options.clone();
+        if *target == Target::Grpc {
+            options.driver = Driver::Grpc;
+        }
         Self { side, target, setup, options, broker: None }
     }
 
@@ -91,7 +127,7 @@ impl<'a> Session<'a> {
         if job.plan == Plan::Footprint {
             self.end();
             progress.begin(what);
-            let (measured, version) = footprint::measure(self.target, self.setup, self.options, progress)?;
+            let (measured, version) = footprint::measure(self.target, self.setup, &self.options, progress)?;
             return Ok(self.result(job, pair, started, measured, version));
         }
         let broker = match &mut self.broker {
@@ -115,7 +151,7 @@ impl<'a> Session<'a> {
             broker.warm = true;
         }
         progress.begin(what);
-        let measured = measure(broker, &job.plan, self.options, progress)?;
+        let measured = measure(broker, &job.plan, &self.options, progress)?;
         let version = broker.version.clone();
         Ok(self.result(job, pair, started, measured, version))
     }
@@ -130,7 +166,7 @@ impl<'a> Session<'a> {
     ) -> Run {
         let Measured { used, latency, latencies, figures, checked_records } = measured;
         let (load, reading) = match job.plan.clone() {
-            Plan::Produce(load) => (Some(load), None),
+            Plan::Produce(load) | Plan::EndToEnd(load) => (Some(load), None),
             Plan::Consume(reading) => (None, Some(reading)),
             Plan::ColdBesideTail { tail, cold } => (Some(tail), Some(cold)),
             Plan::Footprint => (None, None),
@@ -142,7 +178,7 @@ impl<'a> Session<'a> {
             reading,
             side: self.side.clone(),
             version,
-            driver: "wire".to_owned(),
+            driver: self.options.driver.to_string(),
             pair,
             started: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             machine: Machine::this(),
@@ -170,8 +206,40 @@ fn measure(broker: &Broker, plan: &Plan, options: &Options, progress: &mut Progr
         Plan::ColdBesideTail { tail, cold } => {
             cold_beside_tail::measure(broker, tail, cold, options, progress)
         }
+        Plan::EndToEnd(load) => end_to_end::measure(broker, load, options, progress),
         Plan::Footprint => Err(Error::Usage("a footprint is that of a broker of its own".to_owned())),
     }
+}
+
+/// Sends with a client.
+fn client_produce(broker: &Broker, sending: &Sending<'_>, driver: Driver) -> Result<Outcome> {
+    match driver {
+        Driver::Grpc => clients::grpc::produce(grpc(broker)?, sending),
+        #[cfg(feature = "librdkafka")]
+        Driver::Librdkafka => clients::librdkafka::produce(&broker.address, sending),
+        _ => Err(no_client()),
+    }
+}
+
+/// Reads with a client.
+fn client_consume(broker: &Broker, following: Following<'_>, driver: Driver) -> Result<(Latencies, u64)> {
+    match driver {
+        Driver::Grpc => clients::grpc::consume(grpc(broker)?, following),
+        #[cfg(feature = "librdkafka")]
+        Driver::Librdkafka => clients::librdkafka::consume(&broker.address, following),
+        _ => Err(no_client()),
+    }
+}
+
+fn grpc(broker: &Broker) -> Result<&str> {
+    let unknown =
+        || Error::Usage("the gRPC port is known only of a broker that the harness starts".to_owned());
+    broker.grpc.as_deref().ok_or_else(unknown)
+}
+
+fn no_client() -> Error {
+    let built = "--target grpc, or --driver librdkafka of a harness built with --features librdkafka";
+    Error::Usage(format!("this takes a client: {built}"))
 }
 
 /// What a thread of the driver came to. One that panicked has said so already.

@@ -1,7 +1,8 @@
 //! Producers alone.
 
 use super::topic::Topic;
-use super::{Measured, Options, drive, join};
+use super::{Driver, Measured, Options, client_produce, drive, join};
+use crate::clients::work::Sending;
 use crate::error::{Error, Result};
 use crate::measure::latency::{Latencies, Since};
 use crate::measure::meter;
@@ -22,6 +23,9 @@ const READ_BACK: u32 = 4 << 20;
 pub fn measure(broker: &Broker, load: &Load, options: &Options, progress: &mut Progress) -> Result<Measured> {
     load.check()?;
     let mut topic = Topic::create(broker, load.partitions, load.durability, options)?;
+    if options.driver != Driver::Wire {
+        return with_client(broker, load, topic, options, progress);
+    }
     let prepared = Produce::prepare(load, topic.id)?;
     let mean = prepared.iter().map(|one| one.payload).sum::<u64>() / prepared.len() as u64;
     let schedule = Schedule::of(load, mean);
@@ -47,13 +51,7 @@ pub fn measure(broker: &Broker, load: &Load, options: &Options, progress: &mut P
     })?;
     let ends = topic.ends(window.through().records)?;
     let checked_records = check(&outcomes, load, &ends)?;
-    if options.read_back {
-        let read = read_back(&broker.address, &Fetch::prepare(topic.id, READ_BACK, 500)?, &ends)?;
-        if read != checked_records {
-            return Err(Error::Wrong(format!("{checked_records} records sent, {read} read")));
-        }
-    }
-    topic.delete()?;
+    finish(broker, topic, options, &ends, checked_records)?;
     let mut latencies = Latencies::new();
     outcomes.iter().for_each(|outcome| latencies.add(&outcome.latencies));
     let since = if schedule.is_some() { Since::Intended } else { Since::Sent };
@@ -64,4 +62,53 @@ pub fn measure(broker: &Broker, load: &Load, options: &Options, progress: &mut P
         figures: BTreeMap::new(),
         checked_records,
     })
+}
+
+/// Reads back what was produced, if that is asked for, and deletes the topic.
+fn finish(broker: &Broker, topic: Topic, options: &Options, ends: &[i64], records: u64) -> Result<()> {
+    if options.read_back {
+        let read = read_back(&broker.address, &Fetch::prepare(topic.id, READ_BACK, 500)?, ends)?;
+        if read != records {
+            return Err(Error::Wrong(format!("{records} records sent, {read} read")));
+        }
+    }
+    topic.delete()
+}
+
+fn with_client(
+    broker: &Broker,
+    load: &Load,
+    mut topic: Topic,
+    options: &Options,
+    progress: &mut Progress,
+) -> Result<Measured> {
+    let schedule = Schedule::of(load, load.payload());
+    let window = Window::default();
+    let records = Sending::records(load);
+    let sending = Sending {
+        topic: &topic.name,
+        load,
+        schedule: schedule.as_ref(),
+        window: &window,
+        records: &records,
+        stamped: None,
+    };
+    let (used, outcome) = thread::scope(|scope| {
+        let (sending, window) = (&sending, &window);
+        let part = move || client_produce(broker, sending, options.driver);
+        let producers = scope.spawn(move || drive(options, window, part));
+        let used = meter::watch(broker, window, options.warm_up, options.time, progress);
+        window.close();
+        let outcome = join(producers);
+        window.failure()?;
+        Ok::<_, Error>((used?, outcome?))
+    })?;
+    let ends = topic.ends(window.through().records)?;
+    // A client may pack records into batches as it likes: each counts by itself.
+    let single = Load { records_per_request: 1, ..load.clone() };
+    let since = if schedule.is_some() { Since::Intended } else { Since::Sent };
+    let latency = outcome.latencies.summary(since);
+    let checked_records = check(&[outcome], &single, &ends)?;
+    finish(broker, topic, options, &ends, checked_records)?;
+    Ok(Measured { used, latency, latencies: BTreeMap::new(), figures: BTreeMap::new(), checked_records })
 }

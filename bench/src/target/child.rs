@@ -13,11 +13,46 @@ use tempfile::TempDir;
 /// How long a broker may take to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What must not outlive the harness: ids of processes, and folders.
-static ALIVE: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
+/// What must not outlive the harness.
+#[derive(Debug)]
+struct Alive {
+    /// Ids of processes.
+    processes: Vec<u32>,
+    folders: Vec<PathBuf>,
+}
 
-fn alive() -> MutexGuard<'static, Vec<(u32, PathBuf)>> {
+static ALIVE: Mutex<Alive> = Mutex::new(Alive { processes: Vec::new(), folders: Vec::new() });
+
+fn alive() -> MutexGuard<'static, Alive> {
     ALIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A folder that is gone when it is dropped, or when the harness is interrupted.
+#[derive(Debug)]
+pub struct Scratch(TempDir);
+
+impl Scratch {
+    /// A new folder below `parent`, which is made if it is not there.
+    pub fn below(parent: &Path, name: &str) -> Result<Self> {
+        fs::create_dir_all(parent).doing(parent.display())?;
+        let prefix = format!("millrace-bench-{name}-");
+        let mut alive = alive();
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).doing(parent.display())?;
+        alive.folders.push(folder.path().to_owned());
+        Ok(Self(folder))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The folder itself goes right after this.
+        alive().folders.retain(|folder| folder != self.0.path());
+    }
 }
 
 /// From now on SIGINT, SIGTERM and SIGHUP end what was started before they end the harness.
@@ -29,11 +64,11 @@ pub fn clean_up_on_signals() -> Result<()> {
         if let Some(signal) = signals.forever().next() {
             // Held to the end: nothing is started or ended beside this.
             let alive = alive();
-            for (pid, _) in alive.iter() {
+            for pid in &alive.processes {
                 // One that has just ended by itself is as good.
                 let _ = processes::end(*pid);
             }
-            for (_, folder) in alive.iter() {
+            for folder in &alive.folders {
                 let _ = fs::remove_dir_all(folder);
             }
             std::process::exit(128 + signal);
@@ -48,12 +83,12 @@ pub struct Guarded {
     child: Child,
     log: PathBuf,
     // Behind `child`, which writes into it.
-    _folder: TempDir,
+    _folder: Scratch,
 }
 
 impl Guarded {
     /// Starts a process, output to `broker.log` in the folder. Its own process group keeps it from a ctrl-c that is for the harness.
-    pub fn start(mut command: Command, folder: TempDir) -> Result<Self> {
+    pub fn start(mut command: Command, folder: Scratch) -> Result<Self> {
         use std::os::unix::process::CommandExt;
         let log = folder.path().join("broker.log");
         let out = File::create(&log).doing(log.display())?;
@@ -62,7 +97,7 @@ impl Guarded {
         let mut alive = alive();
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.spawn().doing(format_args!("starting {program}"))?;
-        alive.push((child.id(), folder.path().to_owned()));
+        alive.processes.push(child.id());
         drop(alive);
         Ok(Self { child, log, _folder: folder })
     }
@@ -101,7 +136,7 @@ impl Guarded {
         let status = self.child.try_wait().doing("waiting for the broker")?;
         if status.is_some() {
             let id = self.child.id();
-            alive.retain(|(pid, _)| *pid != id);
+            alive.processes.retain(|pid| *pid != id);
         }
         Ok(status)
     }
@@ -143,7 +178,7 @@ mod tests {
     fn shell(script: &str) -> Guarded {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Guarded::start(command, TempDir::new().unwrap()).unwrap()
+        Guarded::start(command, Scratch::below(&std::env::temp_dir(), "test").unwrap()).unwrap()
     }
 
     fn is_alive(pid: u32) -> bool {
@@ -163,7 +198,9 @@ mod tests {
         let (id, log) = told.recv().unwrap();
         assert!(!is_alive(id));
         assert!(!log.exists());
-        assert!(alive().iter().all(|(pid, _)| *pid != id));
+        let alive = alive();
+        assert!(!alive.processes.contains(&id));
+        assert!(alive.folders.iter().all(|folder| !log.starts_with(folder)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Apache Kafka as it is released: one node, broker and controller in one process (KRaft), its defaults, and the JVM options of its own
 //! start script but for the heap.
 
-use super::{Broker, Kind, Setup, command, folder, ready};
+use super::child::Scratch;
+use super::{Broker, Kind, Setup, command, ready};
 use crate::error::{Doing, Error, Result};
 use std::fs;
 use std::net::TcpListener;
@@ -15,7 +16,7 @@ const CLUSTER: &str = "bWlsbHJhY2UtYmVuY2gtMQ";
 
 pub(super) fn start(setup: &Setup) -> Result<Broker> {
     let classes = format!("{}/*", libs(setup)?.display());
-    let folder = folder(setup, "kafka")?;
+    let folder = Scratch::below(&setup.data, "kafka")?;
     let data = folder.path().join("data");
     let [kafka, controller] = free_ports()?.map(|port| format!("127.0.0.1:{port}"));
     let config = folder.path().join("server.properties");

@@ -1,6 +1,7 @@
 //! Millrace from the built binary, configured as an operator would: a file, free ports, a data directory.
 
-use super::{Broker, Kind, Setup, command, folder, ready};
+use super::child::Scratch;
+use super::{Broker, Kind, Setup, command, ready};
 use crate::error::{Doing, Error, Result};
 use std::env;
 use std::fmt::Write;
@@ -10,15 +11,16 @@ use std::process::Command;
 
 pub(super) fn start(setup: &Setup) -> Result<Broker> {
     let binary = binary(setup)?;
-    let folder = folder(setup, "millrace")?;
+    let folder = Scratch::below(&setup.data, "millrace")?;
     let (data, ports) = (folder.path().join("data"), folder.path().join("ports.json"));
     let config = folder.path().join("server.properties");
     fs::write(&config, properties(setup, &data)).doing(config.display())?;
     let mut command = command(&binary, &setup.cores);
     command.arg("serve").arg("--config").arg(&config).arg("--ports-file").arg(&ports);
     let version = version(&binary)?;
-    let ready = ready(command, folder, || kafka_address(&ports))?;
-    Ok(Broker::started(Kind::Millrace, version, ready, data))
+    let ready = ready(command, folder, || address(&ports, "kafka"))?;
+    let grpc = address(&ports, "grpc");
+    Ok(Broker { grpc, ..Broker::started(Kind::Millrace, version, ready, data) })
 }
 
 fn properties(setup: &Setup, data: &Path) -> String {
@@ -35,10 +37,10 @@ fn properties(setup: &Setup, data: &Path) -> String {
     text
 }
 
-/// The address in the file of ports, once that is complete.
-fn kafka_address(ports: &Path) -> Option<String> {
+/// An address in the file of ports, once that is complete.
+fn address(ports: &Path, of: &str) -> Option<String> {
     let ports: serde_json::Value = serde_json::from_slice(&fs::read(ports).ok()?).ok()?;
-    Some(ports["kafka"].as_str()?.to_owned())
+    Some(ports[of].as_str()?.to_owned())
 }
 
 fn version(binary: &Path) -> Result<String> {

@@ -6,13 +6,12 @@ mod millrace;
 
 use crate::error::{Error, Result};
 use crate::wire::admin::Admin;
-use child::Guarded;
+use child::{Guarded, Scratch};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// Whose settings a broker knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +28,8 @@ pub enum Kind {
 pub enum Target {
     /// Started from the built binary.
     Millrace,
+    /// The same, over gRPC.
+    Grpc,
     /// Started from the released artifacts.
     Kafka,
     /// Already running.
@@ -48,10 +49,11 @@ impl FromStr for Target {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
                 Ok(Self::Address { address: address.to_owned(), kind })
             }
-            _ => Err(format!("'{text}' is neither millrace nor kafka nor host:port")),
+            _ => Err(format!("'{text}' is none of millrace, grpc, kafka and host:port")),
         };
         match text.split_once('@') {
             None if text == "millrace" => Ok(Self::Millrace),
+            None if text == "grpc" => Ok(Self::Grpc),
             None if text == "kafka" => Ok(Self::Kafka),
             None => address(text, Kind::Kafka),
             Some(("millrace", at)) => address(at, Kind::Millrace),
@@ -65,6 +67,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Millrace => f.write_str("millrace"),
+            Self::Grpc => f.write_str("grpc"),
             Self::Kafka => f.write_str("kafka"),
             Self::Address { address, kind: Kind::Kafka } => f.write_str(address),
             Self::Address { address, kind: Kind::Millrace } => write!(f, "millrace@{address}"),
@@ -104,6 +107,8 @@ pub struct Broker {
     pub version: String,
     /// host:port for Kafka clients.
     pub address: String,
+    /// host:port for gRPC clients, if it has that and it is known.
+    pub grpc: Option<String>,
     /// Its process, if it is on this machine and known.
     pub pid: Option<u32>,
     /// Its data, if they are on this machine and known.
@@ -122,7 +127,7 @@ impl Broker {
     /// Starts a target, or finds it, and waits until it answers.
     pub fn start(target: &Target, setup: &Setup) -> Result<Self> {
         match target {
-            Target::Millrace => millrace::start(setup),
+            Target::Millrace | Target::Grpc => millrace::start(setup),
             Target::Kafka => kafka::start(setup),
             Target::Address { address, kind } => {
                 if !answers(address) {
@@ -132,6 +137,7 @@ impl Broker {
                     kind: *kind,
                     version: address.clone(),
                     address: address.clone(),
+                    grpc: None,
                     pid: setup.pid,
                     data: None,
                     start: None,
@@ -156,6 +162,7 @@ impl Broker {
             kind,
             version,
             address: ready.address,
+            grpc: None,
             pid: Some(ready.process.id()),
             data: Some(data),
             start: Some(ready.took),
@@ -174,7 +181,7 @@ struct Ready {
 /// Starts a process and waits until `address`, once it is known, answers Metadata with a broker.
 fn ready(
     command: std::process::Command,
-    folder: TempDir,
+    folder: Scratch,
     mut address: impl FnMut() -> Option<String>,
 ) -> Result<Ready> {
     let started = Instant::now();
@@ -187,14 +194,6 @@ fn ready(
 fn answers(address: &str) -> bool {
     let brokers = || Admin::connect(address)?.brokers();
     brokers().is_ok_and(|count| count > 0)
-}
-
-/// A folder for one broker's data.
-fn folder(setup: &Setup, name: &str) -> Result<TempDir> {
-    use crate::error::Doing;
-    std::fs::create_dir_all(&setup.data).doing(setup.data.display())?;
-    let prefix = format!("millrace-bench-{name}-");
-    tempfile::Builder::new().prefix(&prefix).tempdir_in(&setup.data).doing(setup.data.display())
 }
 
 /// A command that runs on the cores that are for the broker.
@@ -215,7 +214,7 @@ mod tests {
 
     #[test]
     fn targets_are_read_and_written_alike() {
-        for text in ["millrace", "kafka", "127.0.0.1:9092", "millrace@host:1"] {
+        for text in ["millrace", "grpc", "kafka", "127.0.0.1:9092", "millrace@host:1"] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
         let kafka = "kafka@h:1".parse::<Target>().unwrap();

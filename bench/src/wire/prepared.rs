@@ -115,12 +115,10 @@ fn batch(load: &Load, noise: &mut Noise) -> Result<(Bytes, u64)> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     let mut builder = Builder::with_capacity(load.record_size.largest() * load.records_per_request as usize);
     let mut payload = 0;
-    let mut value = Vec::new();
     for _ in 0..load.records_per_request {
-        let size = load.record_size.pick(noise.next());
-        noise.fill(&mut value, size);
-        let key = format!("key-{:012}", noise.next() % 1_000_000_000_000);
-        let key = load.keyed.then_some(key.as_bytes());
+        let value = value(load, noise);
+        let key = load.keyed.then(|| key(noise));
+        let key = key.as_deref();
         payload += (value.len() + key.map_or(0, <[u8]>::len)) as u64;
         builder
             .push(now, key, Some(&value), &[])
@@ -129,6 +127,17 @@ fn batch(load: &Load, noise: &mut Noise) -> Result<(Bytes, u64)> {
     let options = Options { codec: load.compression, ..Options::default() };
     let batch = builder.finish(&options).map_err(|why| Error::Usage(format!("no such batch: {why}")))?;
     Ok((batch.freeze(), payload))
+}
+
+/// A value of this load.
+pub fn value(load: &Load, noise: &mut Noise) -> Bytes {
+    let size = load.record_size.pick(noise.next());
+    noise.text(size)
+}
+
+/// A key, of 16 bytes.
+pub fn key(noise: &mut Noise) -> Bytes {
+    format!("key-{:012}", noise.next() % 1_000_000_000_000).into()
 }
 
 /// Numbers that look random and are the same in every run.
@@ -151,9 +160,9 @@ impl Noise {
     }
 
     /// Words that repeat and letters that do not, by turns: compressed, it shrinks to about half.
-    fn fill(&mut self, value: &mut Vec<u8>, size: usize) {
+    fn text(&mut self, size: usize) -> Bytes {
         const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ,";
-        value.clear();
+        let mut value = Vec::with_capacity(size + 32);
         while value.len() < size {
             let mut number = self.next();
             for _ in 0..10 {
@@ -163,6 +172,7 @@ impl Noise {
             value.extend_from_slice(b"\",\"temperature\":\"");
         }
         value.truncate(size);
+        value.into()
     }
 }
 

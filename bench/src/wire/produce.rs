@@ -39,7 +39,8 @@ impl Schedule {
         })
     }
 
-    fn due(&self, number: u64) -> Instant {
+    /// When a request is to leave.
+    pub fn due(&self, number: u64) -> Instant {
         let start = *self.start.get_or_init(Instant::now);
         start + Duration::from_nanos((self.interval.as_nanos() as u64).saturating_mul(number))
     }
@@ -84,6 +85,26 @@ pub struct Outcome {
     /// Latencies within the window.
     pub latencies: Latencies,
     tallies: Vec<Tally>,
+}
+
+impl Outcome {
+    /// Nothing yet.
+    pub fn new(partitions: u32) -> Self {
+        Self { latencies: Latencies::new(), tallies: vec![Tally::default(); partitions as usize] }
+    }
+
+    /// A batch was acknowledged, at this offset if that is told.
+    pub fn acknowledged(&mut self, partition: i32, base_offset: Option<i64>, records: u32) -> Result<()> {
+        let tally = usize::try_from(partition).ok().and_then(|at| self.tallies.get_mut(at));
+        let tally = tally.ok_or_else(|| Error::Wrong(format!("an answer about partition {partition}")))?;
+        match base_offset {
+            Some(offset) => tally.take(offset, records),
+            None => {
+                tally.batches += 1;
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Compares what was acknowledged with where the partitions of a topic that was empty end. Places 0, 1, 2… must each have been given once:
@@ -156,8 +177,7 @@ impl<'a> Producers<'a> {
             let (in_flight, due) = (VecDeque::with_capacity(load.depth), VecDeque::new());
             producers.push(Producer { line, in_flight, due, place, sent: 0 });
         }
-        let tallies = vec![Tally::default(); load.partitions as usize];
-        let outcome = Outcome { latencies: Latencies::new(), tallies };
+        let outcome = Outcome::new(load.partitions);
         Ok(Self { load, prepared, schedule, window, poller, producers, next_due: 0, outcome })
     }
 
@@ -264,7 +284,7 @@ impl<'a> Producers<'a> {
             }
             // Nobody will say that they arrived; the end of the partitions will.
             for sent in producer.in_flight.drain(..gone) {
-                self.outcome.tallies[sent.partition as usize].batches += 1;
+                self.outcome.acknowledged(sent.partition, None, self.load.records_per_request)?;
                 through = plus(through, &sent, self.load.records_per_request);
             }
         }
@@ -286,7 +306,7 @@ impl<'a> Producers<'a> {
                 .ok_or_else(|| {
                     Error::Wrong(format!("an answer to request {correlation_id} out of its order"))
                 })?;
-            outcome.tallies[partition as usize].take(base_offset, self.load.records_per_request)?;
+            outcome.acknowledged(partition, Some(base_offset), self.load.records_per_request)?;
             // In an open loop what counts is when a request was to leave; in a closed one, what is answered in the window.
             let counted = if self.schedule.is_some() { sent.since } else { now };
             if self.window.covers(counted) {
