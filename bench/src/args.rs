@@ -41,6 +41,14 @@ pub enum Command {
     Limits(Limits),
     /// Explain the workloads
     List,
+    /// Be the bare server
+    #[command(hide = true)]
+    Bare {
+        /// For its files
+        data: PathBuf,
+        /// Where it writes its address
+        ports: PathBuf,
+    },
     /// Make the report anew from the results in a folder
     Report {
         /// The folder
@@ -53,7 +61,7 @@ pub enum Command {
 pub struct Run {
     /// The workload: see `millrace-bench list`
     pub workload: String,
-    /// millrace, kafka, grpc (Millrace over gRPC), host:port of a broker that takes Kafka's settings, or millrace@host:port
+    /// millrace, kafka, grpc (Millrace over gRPC), bare (the least that a broker could do), host:port of a broker that takes Kafka's settings, or millrace@host:port
     #[arg(long, default_value = "millrace")]
     pub target: Target,
     /// Run it so many times
@@ -382,7 +390,7 @@ mod tests {
         assert_eq!((load.record_size.to_string().as_str(), load.connections), ("10-20", 4));
         let same = run(&["produce-100x1k"]);
         let (name, _, bound) = same.changes.apply(workload::find("produce-100x1k").unwrap()).unwrap();
-        assert_eq!((&name[..], bound), ("produce-100x1k", Some(Bound::PageCacheWrite100K)));
+        assert_eq!((&name[..], bound), ("produce-100x1k", Some(Bound::Bare)));
     }
 
     #[test]

@@ -3,9 +3,7 @@
 use crate::error::{Doing, Error, Result};
 use crate::measure::latency::{Latencies, Since};
 use crate::os::{cpu, files, sockets::Discard};
-use crate::result::Limit;
 use crate::target::child::Scratch;
-use crate::workload::Bound;
 use serde::Serialize;
 use std::fs::File;
 use std::hint::black_box;
@@ -72,19 +70,9 @@ pub fn all(data: &Path, time: Duration, mut tell: impl FnMut(&str)) -> Result<Ve
     Ok(figures)
 }
 
-/// One of them, in the unit of [`Bound`].
-pub fn one(bound: Bound, data: &Path, time: Duration) -> Result<Limit> {
-    let folder = folder(data)?;
-    let folder = folder.path();
-    let value = match bound {
-        Bound::PageCacheWrite100K => write(folder, 100 << 10, time)?,
-        Bound::PageCacheWrite16K => write(folder, 16 << 10, time)?,
-        Bound::Syscalls => syscalls(time),
-        Bound::Fdatasync => fdatasync(folder, time)?.per_s,
-        Bound::Sendfile1M => sendfile(&filled(folder)?, 1 << 20, time)?.gb_per_cpu_s,
-        Bound::Sendfile128K => sendfile(&filled(folder)?, 128 << 10, time)?.gb_per_cpu_s,
-    };
-    Ok(Limit { bound, value })
+/// How many appends of 16 KiB, each followed by fdatasync, are done in a second.
+pub fn syncs(data: &Path, time: Duration) -> Result<f64> {
+    Ok(fdatasync(folder(data)?.path(), time)?.per_s)
 }
 
 fn folder(data: &Path) -> Result<Scratch> {

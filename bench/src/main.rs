@@ -2,6 +2,7 @@
 //! when every record is where it should be.
 
 mod args;
+mod bare;
 mod clients;
 mod error;
 mod limits;
@@ -25,8 +26,8 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use target::child;
-use workload::Workload;
+use target::{Target, child};
+use workload::{Bound, Workload};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -45,6 +46,7 @@ fn carry_out(command: Command) -> Result<()> {
             print!("{}", report::text::workloads());
             Ok(())
         }
+        Command::Bare { data, ports } => bare::serve(&data, &ports),
         Command::Report { folder } => remake(&folder),
         Command::Run(run) => one(&run),
         Command::Compare(compare) => pairs(&compare),
@@ -150,23 +152,49 @@ fn job(workload: &Workload, changes: &args::Changes) -> Result<Job> {
     Ok(Job { name, plan, bound, limit: None })
 }
 
-/// Measures what bounds these workloads, once for all of them.
+/// Measures what bounds these workloads, once where it is the same.
 fn measure_limit<const N: usize>(
     jobs: [&mut Job; N],
     how: &args::How,
     progress: &mut Progress,
 ) -> Result<()> {
-    const TIME: Duration = Duration::from_secs(2);
-    let mut known: Option<result::Limit> = None;
+    let mut known: Option<(Job, result::Limit)> = None;
     for job in jobs {
         let Some(bound) = job.bound.filter(|_| !how.no_limits) else { continue };
-        if known.is_none_or(|limit| limit.bound != bound) {
-            progress.begin(format!("the machine's limit for {}", job.name));
-            known = Some(limits::one(bound, &how.brokers.data, TIME)?);
+        let same = |(other, limit): &(Job, result::Limit)| {
+            limit.bound == bound && (bound == Bound::Fdatasync || other.plan == job.plan)
+        };
+        if let Some((_, limit)) = known.as_ref().filter(|known| same(known)) {
+            job.limit = Some(*limit);
+            continue;
         }
-        job.limit = known;
+        progress.begin(format!("the machine's limit for {}", job.name));
+        let value = match bound {
+            Bound::Bare => bare_limit(job, how, progress)?,
+            Bound::Fdatasync => limits::syncs(&how.brokers.data, LIMIT)?,
+        };
+        let limit = result::Limit { bound, value };
+        job.limit = Some(limit);
+        known = Some((job.clone(), limit));
     }
     Ok(())
+}
+
+/// For how long a limit is measured.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// What the bare server comes to with a workload, in GB for each CPU-second.
+fn bare_limit(job: &Job, how: &args::How, progress: &mut Progress) -> Result<f64> {
+    let options = run::Options {
+        driver: run::Driver::Wire,
+        warm_up: Duration::from_secs(1),
+        first_warm_up: Some(Duration::ZERO),
+        time: LIMIT,
+        ..how.options()
+    };
+    let setup = how.setup();
+    let run = Session::new("bare".to_owned(), &Target::Bare, &setup, &options).run(job, 0, progress)?;
+    run.gb_per_cpu_s().ok_or_else(|| Error::Target("the bare server's CPU time is not known".to_owned()))
 }
 
 /// Writes a result as soon as it is there: a later failure does not take it away.

@@ -125,11 +125,7 @@ impl Run {
     pub fn share_of_limit(&self) -> Option<f64> {
         let limit = self.limit?;
         let reached = match limit.bound {
-            Bound::PageCacheWrite100K
-            | Bound::PageCacheWrite16K
-            | Bound::Sendfile1M
-            | Bound::Sendfile128K => self.gb_per_cpu_s()?,
-            Bound::Syscalls => quotient(self.through.requests as f64, self.broker_cpu?.total_s)?,
+            Bound::Bare => self.gb_per_cpu_s()?,
             Bound::Fdatasync => quotient(self.through.requests as f64, self.wall_s)?,
         };
         quotient(reached, limit.value)
@@ -205,7 +201,7 @@ pub mod tests {
             latency: latencies.summary(Since::Sent),
             latencies: BTreeMap::new(),
             figures: BTreeMap::new(),
-            limit: Some(Limit { bound: Bound::PageCacheWrite100K, value: 8.0 }),
+            limit: Some(Limit { bound: Bound::Bare, value: 8.0 }),
             series: vec![Point { at_s: 1.0, payload: 400_000_000, cpu_s: Some(0.2), rss: Some(1 << 25) }],
         }
     }
@@ -226,9 +222,7 @@ pub mod tests {
     fn a_share_is_in_the_unit_of_the_limit() {
         let of =
             |bound, value| Run { limit: Some(Limit { bound, value }), ..run("a", 1, 1.0) }.share_of_limit();
-        assert_eq!(of(Bound::PageCacheWrite100K, 8.0), Some(0.25));
-        assert_eq!(of(Bound::Sendfile1M, 4.0), Some(0.5));
-        assert_eq!(of(Bound::Syscalls, 100_000.0), Some(0.2));
+        assert_eq!(of(Bound::Bare, 8.0), Some(0.25));
         assert_eq!(of(Bound::Fdatasync, 1_000.0), Some(4.0));
         assert_eq!(of(Bound::Fdatasync, 0.0), None);
     }

@@ -359,22 +359,14 @@ pub enum Headline {
     Footprint,
 }
 
-/// A limit of the machine, as `limits` measures it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What a workload is bound by in the end, on a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bound {
-    /// Buffered writes of 100 KiB into fresh pages, GB per CPU-second.
-    PageCacheWrite100K,
-    /// Buffered writes of 16 KiB into fresh pages, GB per CPU-second.
-    PageCacheWrite16K,
-    /// System calls a CPU-second.
-    Syscalls,
-    /// Appends of 16 KiB, each followed by fdatasync, a second.
+    /// The same workload with the bare server (see `bare`): GB for each CPU-second.
+    Bare,
+    /// Appends of 16 KiB, each followed by fdatasync, one after the other: how many a second.
     Fdatasync,
-    /// sendfile of 1 MiB a request, GB per CPU-second.
-    Sendfile1M,
-    /// sendfile of 128 KiB a request, GB per CPU-second.
-    Sendfile128K,
 }
 
 const DURABLE: Load =
@@ -389,14 +381,14 @@ pub const TABLE: &[Workload] = &[
         about: "Batches as a busy producer makes them: what a byte costs",
         plan: Plan::Produce(Load::plain()),
         headline: Headline::GbPerCpuSecond,
-        bound: Some(Bound::PageCacheWrite100K),
+        bound: Some(Bound::Bare),
     },
     Workload {
         name: "produce-16x1k",
         about: "Batches of a producer's default size, 16 KB: what a request costs beside its bytes",
         plan: Plan::Produce(Load { records_per_request: 16, ..Load::plain() }),
         headline: Headline::GbPerCpuSecond,
-        bound: Some(Bound::PageCacheWrite16K),
+        bound: Some(Bound::Bare),
     },
     Workload {
         name: "produce-1x100",
@@ -408,7 +400,7 @@ pub const TABLE: &[Workload] = &[
             ..Load::plain()
         }),
         headline: Headline::RecordsPerCpuSecond,
-        bound: Some(Bound::Syscalls),
+        bound: Some(Bound::Bare),
     },
     Workload {
         name: "durable-16x1k",
@@ -443,7 +435,7 @@ pub const TABLE: &[Workload] = &[
         about: "Reading what is in the page cache, as consumers that catch up do",
         plan: Plan::Consume(Reading { connections: 4, fetch_bytes: 1 << 20, partitions: 4, megabytes: 512 }),
         headline: Headline::GbPerCpuSecond,
-        bound: Some(Bound::Sendfile1M),
+        bound: Some(Bound::Bare),
     },
     Workload {
         name: "consume-128k",
@@ -455,7 +447,7 @@ pub const TABLE: &[Workload] = &[
             megabytes: 512,
         }),
         headline: Headline::GbPerCpuSecond,
-        bound: Some(Bound::Sendfile128K),
+        bound: Some(Bound::Bare),
     },
     Workload {
         name: "rate-5mb",
@@ -505,7 +497,7 @@ pub const TABLE: &[Workload] = &[
         about: "produce-100x1k over 5,000 partitions instead of 8",
         plan: Plan::Produce(Load { partitions: 5000, ..Load::plain() }),
         headline: Headline::GbPerCpuSecond,
-        bound: Some(Bound::PageCacheWrite100K),
+        bound: Some(Bound::Bare),
     },
     Workload {
         name: "footprint",

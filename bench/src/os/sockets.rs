@@ -1,7 +1,7 @@
 //! Sockets: bytes thrown away in the kernel, so that reading costs the driver as little as possible.
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::{MsgFlags, recv, send};
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
@@ -30,6 +30,19 @@ impl Discard {
             }
         }
     }
+}
+
+/// Sends all of this, and lets it wait for what follows at once.
+pub fn send_and_more_follows(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    // `MSG_MORE`, for which nix has no name.
+    let more = MsgFlags::from_bits_retain(0x8000);
+    while !bytes.is_empty() {
+        match send(stream.as_raw_fd(), bytes, more | MsgFlags::MSG_NOSIGNAL) {
+            Err(Errno::EINTR) => {}
+            sent => bytes = &bytes[sent.map_err(io::Error::from)?..],
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

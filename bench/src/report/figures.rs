@@ -34,7 +34,7 @@ const P99: Figure = Figure { name: "p99", unit: "ms", more_is_better: false, of:
 const P999: Figure = Figure { name: "p99.9", unit: "ms", more_is_better: false, of: |run| run.ms(99.9) };
 const MOST: Figure = Figure { name: "longest", unit: "ms", more_is_better: false, of: |run| run.ms(100.0) };
 const SHARE: Figure = Figure {
-    name: "of the limit",
+    name: "of the machine's limit",
     unit: "%",
     more_is_better: true,
     of: |run| run.share_of_limit().map(|share| 100.0 * share),
@@ -141,7 +141,10 @@ pub fn number(value: f64) -> String {
         _ if size >= 10.0 => format!("{value:.1}"),
         _ if size >= 1.0 => format!("{value:.2}"),
         _ if value == 0.0 => "0".to_owned(),
-        _ => format!("{value:.3}"),
+        _ => {
+            let zeros = (-size.log10().floor()).clamp(1.0, 9.0) as usize;
+            format!("{value:.*}", zeros + 2)
+        }
     }
 }
 
@@ -174,7 +177,9 @@ mod tests {
     fn numbers_have_three_digits_that_mean_something() {
         let cases = [
             (0.0, "0"),
-            (0.01234, "0.012"),
+            (0.01234, "0.0123"),
+            (0.5, "0.500"),
+            (0.000_045_67, "0.0000457"),
             (1.2345, "1.23"),
             (12.345, "12.3"),
             (123.45, "123"),

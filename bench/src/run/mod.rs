@@ -142,9 +142,9 @@ impl<'a> Session<'a> {
             progress.note(&format!("{folder} is in memory: nothing there is durable; choose another --data"));
         }
         if !broker.warm {
-            progress.begin(format!("{what} getting {} to its pace,", self.side));
-            let time = self.options.first_warm_up.unwrap_or_else(|| broker.warm_up());
+            let time = self.options.first_warm_up.unwrap_or_else(|| self.target.warm_up());
             if !time.is_zero() {
+                progress.begin(format!("{what} getting {} to its pace,", self.side));
                 let options = Options { warm_up: Duration::ZERO, time, ..self.options.clone() };
                 measure(broker, &job.plan, &options, progress)?;
             }

@@ -1,7 +1,7 @@
 //! Millrace from the built binary, configured as an operator would: a file, free ports, a data directory.
 
 use super::child::Scratch;
-use super::{Broker, Kind, Setup, command, ready};
+use super::{Broker, Kind, Setup, address_in, command, ready};
 use crate::error::{Doing, Error, Result};
 use std::env;
 use std::fmt::Write;
@@ -18,8 +18,8 @@ pub(super) fn start(setup: &Setup) -> Result<Broker> {
     let mut command = command(&binary, &setup.cores);
     command.arg("serve").arg("--config").arg(&config).arg("--ports-file").arg(&ports);
     let version = version(&binary)?;
-    let ready = ready(command, folder, || address(&ports, "kafka"))?;
-    let grpc = address(&ports, "grpc");
+    let ready = ready(command, folder, || address_in(&ports, "kafka"))?;
+    let grpc = address_in(&ports, "grpc");
     Ok(Broker { grpc, ..Broker::started(Kind::Millrace, version, ready, data) })
 }
 
@@ -35,12 +35,6 @@ fn properties(setup: &Setup, data: &Path) -> String {
         let _ = writeln!(text, "{line}");
     }
     text
-}
-
-/// An address in the file of ports, once that is complete.
-fn address(ports: &Path, of: &str) -> Option<String> {
-    let ports: serde_json::Value = serde_json::from_slice(&fs::read(ports).ok()?).ok()?;
-    Some(ports[of].as_str()?.to_owned())
 }
 
 fn version(binary: &Path) -> Result<String> {

@@ -1,5 +1,6 @@
 //! What is measured: a Millrace or an Apache Kafka that the harness starts and ends, or any broker at an address.
 
+mod bare;
 pub mod child;
 mod kafka;
 mod millrace;
@@ -32,6 +33,8 @@ pub enum Target {
     Grpc,
     /// Started from the released artifacts.
     Kafka,
+    /// The least that a broker could do: a limit.
+    Bare,
     /// Already running.
     Address {
         /// host:port.
@@ -49,11 +52,12 @@ impl FromStr for Target {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
                 Ok(Self::Address { address: address.to_owned(), kind })
             }
-            _ => Err(format!("'{text}' is none of millrace, grpc, kafka and host:port")),
+            _ => Err(format!("'{text}' is none of millrace, grpc, kafka, bare and host:port")),
         };
         match text.split_once('@') {
             None if text == "millrace" => Ok(Self::Millrace),
             None if text == "grpc" => Ok(Self::Grpc),
+            None if text == "bare" => Ok(Self::Bare),
             None if text == "kafka" => Ok(Self::Kafka),
             None => address(text, Kind::Kafka),
             Some(("millrace", at)) => address(at, Kind::Millrace),
@@ -69,6 +73,7 @@ impl fmt::Display for Target {
             Self::Millrace => f.write_str("millrace"),
             Self::Grpc => f.write_str("grpc"),
             Self::Kafka => f.write_str("kafka"),
+            Self::Bare => f.write_str("bare"),
             Self::Address { address, kind: Kind::Kafka } => f.write_str(address),
             Self::Address { address, kind: Kind::Millrace } => write!(f, "millrace@{address}"),
         }
@@ -123,12 +128,24 @@ pub struct Broker {
 /// Brokers are asked every millisecond while they start, for so long.
 const START: Duration = Duration::from_secs(90);
 
+impl Target {
+    /// For how long it must be loaded before its figures mean anything: a JVM compiles what is hot. Whoever started a broker at an address
+    /// may have started it just now.
+    pub fn warm_up(&self) -> Duration {
+        match self {
+            Self::Millrace | Self::Grpc | Self::Bare => Duration::from_secs(2),
+            Self::Kafka | Self::Address { .. } => Duration::from_secs(20),
+        }
+    }
+}
+
 impl Broker {
     /// Starts a target, or finds it, and waits until it answers.
     pub fn start(target: &Target, setup: &Setup) -> Result<Self> {
         match target {
             Target::Millrace | Target::Grpc => millrace::start(setup),
             Target::Kafka => kafka::start(setup),
+            Target::Bare => bare::start(setup),
             Target::Address { address, kind } => {
                 if !answers(address) {
                     return Err(Error::Target(format!("there is no broker at {address}")));
@@ -141,19 +158,10 @@ impl Broker {
                     pid: setup.pid,
                     data: None,
                     start: None,
-                    // Whoever started it may have started it just now.
                     warm: false,
                     _process: None,
                 })
             }
-        }
-    }
-
-    /// For how long it must be loaded before its figures mean anything: a JVM compiles what is hot.
-    pub fn warm_up(&self) -> Duration {
-        match self.kind {
-            Kind::Millrace => Duration::from_secs(2),
-            Kind::Kafka => Duration::from_secs(20),
         }
     }
 
@@ -196,6 +204,12 @@ fn answers(address: &str) -> bool {
     brokers().is_ok_and(|count| count > 0)
 }
 
+/// An address in the file of ports, once that is complete.
+fn address_in(ports: &Path, of: &str) -> Option<String> {
+    let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(ports).ok()?).ok()?;
+    Some(ports[of].as_str()?.to_owned())
+}
+
 /// A command that runs on the cores that are for the broker.
 fn command(program: &Path, cores: &[usize]) -> std::process::Command {
     if cores.is_empty() {
@@ -214,7 +228,7 @@ mod tests {
 
     #[test]
     fn targets_are_read_and_written_alike() {
-        for text in ["millrace", "grpc", "kafka", "127.0.0.1:9092", "millrace@host:1"] {
+        for text in ["millrace", "grpc", "kafka", "bare", "127.0.0.1:9092", "millrace@host:1"] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
         let kafka = "kafka@h:1".parse::<Target>().unwrap();
