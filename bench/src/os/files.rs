@@ -8,6 +8,8 @@ use nix::unistd::{fdatasync, syncfs};
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 /// Writes back what is dirty of a whole file system, so that a run does not pay for the one before it.
 pub fn sync_file_system(of: &Path) -> Result<()> {
@@ -20,6 +22,11 @@ pub fn sync_data(file: &File) -> Result<()> {
     fdatasync(file).doing("fdatasync")
 }
 
+/// Pages of so many bytes are dropped at once, and then others have the core for a moment: who is measured meanwhile should not wait for
+/// this.
+const DROPPED: u64 = 4 << 20;
+const MOMENT: Duration = Duration::from_micros(500);
+
 /// Removes from the page cache what it holds of every file below a folder whose name ends like this.
 pub fn evict(folder: &Path, ending: &str) -> Result<()> {
     for entry in fs::read_dir(folder).doing(folder.display())? {
@@ -30,7 +37,12 @@ pub fn evict(folder: &Path, ending: &str) -> Result<()> {
             // A dirty page cannot be dropped.
             let file = File::open(&path).doing(path.display())?;
             fdatasync(&file).doing(path.display())?;
-            posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).doing(path.display())?;
+            let size = file.metadata().doing(path.display())?.len();
+            for at in (0..size).step_by(DROPPED as usize) {
+                let advice = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+                posix_fadvise(&file, at as i64, DROPPED as i64, advice).doing(path.display())?;
+                thread::sleep(MOMENT);
+            }
         }
     }
     Ok(())
