@@ -149,7 +149,6 @@ fn found(topic: &Topic, may: i32) -> MetadataResponseTopic<'_> {
         is_internal: is_internal(&topic.name),
         partitions: (0..).zip(&topic.partitions).map(|(index, state)| partition(index, state)).collect(),
         topic_authorized_operations: may,
-        ..MetadataResponseTopic::default()
     }
 }
 
