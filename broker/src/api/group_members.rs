@@ -33,12 +33,7 @@ pub(super) async fn join<I: Io>(call: Call<I>, request: JoinGroupRequest<'_>, cl
     let bits = (random() << 64) | random();
     let protocols = request.protocols.iter();
     let join = Join {
-        caller: Caller {
-            group: request.group_id.to_owned(),
-            member: request.member_id.to_owned(),
-            instance: request.group_instance_id.map(str::to_owned),
-            generation: -1,
-        },
+        caller: caller(request.group_id, request.member_id, request.group_instance_id, -1),
         client_id,
         client_host: format!("/{}", call.peer.ip()),
         session: millis(request.session_timeout_ms),
@@ -88,12 +83,7 @@ fn answer_joined<I: Io>(call: Call<I>, joined: &Joined) {
 pub(super) async fn sync<I: Io>(call: Call<I>, request: SyncGroupRequest<'_>) {
     let assignments = request.assignments.iter();
     let sync = Sync {
-        caller: Caller {
-            group: request.group_id.to_owned(),
-            member: request.member_id.to_owned(),
-            instance: request.group_instance_id.map(str::to_owned),
-            generation: request.generation_id,
-        },
+        caller: caller(request.group_id, request.member_id, request.group_instance_id, request.generation_id),
         protocol_type: request.protocol_type.map(str::to_owned),
         protocol: request.protocol_name.map(str::to_owned),
         assignments: assignments
@@ -118,12 +108,8 @@ pub(super) async fn sync<I: Io>(call: Call<I>, request: SyncGroupRequest<'_>) {
 }
 
 pub(super) async fn heartbeat<I: Io>(call: Call<I>, request: HeartbeatRequest<'_>) {
-    let caller = Caller {
-        group: request.group_id.to_owned(),
-        member: request.member_id.to_owned(),
-        instance: request.group_instance_id.map(str::to_owned),
-        generation: request.generation_id,
-    };
+    let caller =
+        caller(request.group_id, request.member_id, request.group_instance_id, request.generation_id);
     let code = match call.shard.ask_group(request.group_id, Request::Heartbeat(caller)).await {
         Ok(Response::Heartbeat(code)) => code,
         // Members go on while what is known of them is read.
@@ -158,6 +144,12 @@ pub(super) async fn leave<I: Io>(call: Call<I>, request: LeaveGroupRequest<'_>) 
     let members = members.collect();
     let error_code = call.error(alone.unwrap_or(code));
     call.answer(&LeaveGroupResponse { error_code, members, ..LeaveGroupResponse::default() });
+}
+
+/// Who says that it is a member.
+pub(super) fn caller(group: &str, member: &str, instance: Option<&str>, generation: i32) -> Caller {
+    let (group, member) = (group.to_owned(), member.to_owned());
+    Caller { group, member, instance: instance.map(str::to_owned), generation }
 }
 
 /// What is said when there is no answer of the kind that was asked for.

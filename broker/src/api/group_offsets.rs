@@ -4,9 +4,11 @@
 //! UNKNOWN_TOPIC_OR_PARTITION, or UNKNOWN_TOPIC_ID where topics go by id (version 10). Where nothing was committed the offset is -1.
 
 use super::Call;
-use super::group_members::code_of;
+use super::group_members::{caller, code_of};
 use millrace_io::Io;
-use millrace_logic::group::request::{Caller, Commit, CommitOffset, DeleteOffsets, Fetch, FetchedTopic};
+use millrace_logic::group::request::{
+    Commit, CommitOffset, DeleteOffsets, Fetch, FetchedOffset, FetchedTopic,
+};
 use millrace_logic::group::{Request, Response};
 use millrace_logic::meta::{Image, Topic};
 use millrace_proto::kafka::error::ErrorCode;
@@ -18,9 +20,9 @@ use millrace_proto::kafka::messages::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
 use millrace_proto::kafka::messages::offset_fetch::{
-    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
-    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
-    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+    OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
+    OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
 use std::sync::Arc;
 use uuid::Uuid;
@@ -74,12 +76,12 @@ pub(super) async fn commit<I: Io>(call: Call<I>, request: OffsetCommitRequest<'_
         topics.push(OffsetCommitResponseTopic { name, topic_id: *topic_id, partitions: answers });
     }
     let commit = Commit {
-        caller: Caller {
-            group: request.group_id.to_owned(),
-            member: request.member_id.to_owned(),
-            instance: request.group_instance_id.map(str::to_owned),
-            generation: request.generation_id_or_member_epoch,
-        },
+        caller: caller(
+            request.group_id,
+            request.member_id,
+            request.group_instance_id,
+            request.generation_id_or_member_epoch,
+        ),
         names_missing_group: call.version >= NAMES_MISSING_GROUP,
         retention_ms: Some(request.retention_time_ms).filter(|time| *time >= 0),
         offsets,
@@ -109,12 +111,9 @@ pub(super) async fn fetch<I: Io>(call: Call<I>, request: OffsetFetchRequest<'_>)
     if call.version >= MANY {
         return fetch_many(call, &request.groups).await;
     }
-    let topics = request.topics.map(|topics| {
-        let of = |topic: millrace_proto::kafka::messages::offset_fetch::OffsetFetchRequestTopic<'_>| {
-            (topic.name.into(), topic.partition_indexes)
-        };
-        topics.into_iter().map(of).collect()
-    });
+    let of = |topic: OffsetFetchRequestTopic<'_>| (topic.name.into(), topic.partition_indexes);
+    let topics: Option<Vec<(Arc<str>, Vec<i32>)>> =
+        request.topics.map(|topics| topics.into_iter().map(of).collect());
     let fetch = Fetch { group: request.group_id.to_owned(), topics: topics.clone() };
     let (found, code) = match call.shard.ask_group(request.group_id, Request::Fetch(fetch)).await {
         Ok(Response::Fetch(found)) => (found, ErrorCode::None),
@@ -200,7 +199,6 @@ async fn fetch_one<'a, I: Io>(call: &Call<I>, group: &OffsetFetchRequestGroup<'a
 
 /// What is said of partitions of which nothing is known.
 fn none_of(topics: Vec<(Arc<str>, Vec<i32>)>) -> Vec<FetchedTopic> {
-    use millrace_logic::group::request::FetchedOffset;
     let none = |partition| FetchedOffset { partition, offset: -1, leader_epoch: -1, metadata: String::new() };
     let of = |(topic, partitions): (Arc<str>, Vec<i32>)| FetchedTopic {
         topic,
