@@ -77,15 +77,29 @@ fn errors_name_the_setting_the_value_and_the_line() {
 
 #[test]
 fn what_is_not_supported_yet_is_refused_but_for_its_default() {
-    let (_, warnings) = load("group.max.size=2147483647\nssl.client.auth=none\n");
+    let (_, warnings) = load("group.share.max.size=200\nssl.client.auth=none\n");
     assert!(warnings.is_empty(), "{warnings:?}");
-    let said = refused("group.max.size=5");
+    let said = refused("group.share.max.size=5");
     assert!(
-        said.starts_with("line 1: group.max.size=5: not supported yet: only its default, 2147483647, is."),
+        said.starts_with("line 1: group.share.max.size=5: not supported yet: only its default, 200, is."),
         "{said}"
     );
     assert!(refused("ssl.keystore.location=/k").contains("not supported yet"));
     assert!(refused("remote.log.reader.threads=3").contains("not supported yet"));
+}
+
+#[test]
+fn groups_are_kept_as_the_file_says() {
+    let (config, _) = load(
+        "group.max.size=5\ngroup.min.session.timeout.ms=100\ngroup.initial.rebalance.delay.ms=0\n\
+         offsets.retention.minutes=2\noffset.metadata.max.bytes=9\noffsets.topic.num.partitions=7\n",
+    );
+    let settings = config.groups.settings;
+    assert_eq!((settings.max_size, settings.max_metadata, settings.retention_ms), (5, 9, 120_000));
+    assert_eq!((settings.min_session.as_millis(), settings.initial_delay.as_millis()), (100, 0));
+    let topic = config.groups.topic();
+    assert_eq!((topic.name.as_str(), topic.num_partitions), ("__consumer_offsets", 7));
+    assert!(topic.configs.contains(&("cleanup.policy".into(), Some("compact".into()))));
 }
 
 #[test]
