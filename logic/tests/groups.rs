@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_logic::group::request::*;
-use millrace_logic::group::{Coordinator, Effect, GroupRecord, Now, Request, Response, Settings};
+use millrace_logic::group::{
+    Coordinator, Effect, GroupRecord, MAX_GROUP_BYTES, Now, Request, Response, Settings,
+};
 use millrace_proto::kafka::error::ErrorCode;
 use uuid::Uuid;
 
@@ -587,4 +589,79 @@ fn records_that_are_damaged_are_told() {
     assert_eq!(coordinator.replay(&[0, 99, 1, 2], Some(&[1])), Ok(()), "a kind of the future");
     assert_eq!(coordinator.replay(key, Some(value)), Ok(()));
     assert_eq!(coordinator.counts(), (1, 0));
+}
+
+/// Members that have many protocols in opposite orders: the one that both have is found without comparing each with each.
+#[test]
+fn many_protocols() {
+    let names: Vec<String> = (0..60_000).map(|number| format!("{number}")).collect();
+    let protocols = |own: &str, common: bool| {
+        let mut all: Vec<_> = names.iter().map(|name| (format!("{own}{name}"), Bytes::new())).collect();
+        all.extend(common.then(|| ("common".to_owned(), Bytes::new())));
+        all
+    };
+    let mut stage = Stage::new(Settings { initial_delay: Duration::from_secs(1), ..Settings::default() });
+    let mut come = |name: &str, protocols: Vec<(String, Bytes)>| {
+        let Request::Join(join) = member(Some(name), "").join(name.len() as u128) else { panic!("a join") };
+        stage.ask(Request::Join(Join { protocols, ..join }))
+    };
+    let first = come("a", protocols("a", true));
+    let second = come("bb", protocols("b", true));
+    let third = come("ccc", protocols("c", false));
+    stage.pass(Duration::from_secs(30));
+    for ticket in [first, second] {
+        let Response::Join(Ok(joined)) = &stage.answers[&ticket] else {
+            panic!("{:?}", stage.answers[&ticket])
+        };
+        assert_eq!(joined.protocol.as_deref(), Some("common"));
+    }
+    assert_eq!(join_code(&stage.answers[&third]), Err(ErrorCode::InconsistentGroupProtocol));
+}
+
+/// What members say, and what a leader gives out, has a bound for the group as a whole.
+#[test]
+fn a_group_that_says_too_much() {
+    let mut stage = Stage::new(Settings { initial_delay: Duration::from_secs(1), ..Settings::default() });
+    let mut come = |name: &str, bytes: usize| {
+        let Request::Join(join) = member(Some(name), "").join(name.len() as u128) else { panic!("a join") };
+        let protocols = vec![("range".to_owned(), Bytes::from(vec![0; bytes]))];
+        stage.ask(Request::Join(Join { protocols, ..join }))
+    };
+    let first = come("a", MAX_GROUP_BYTES - 1000);
+    let second = come("bb", 2000);
+    let third = come("ccc", 500);
+    stage.pass(Duration::from_secs(2));
+    let Some(Response::Join(Ok(joined))) = stage.answers.remove(&first) else { panic!("the first is in") };
+    assert_eq!(join_code(&stage.answers[&second]), Err(ErrorCode::GroupMaxSizeReached));
+    assert_eq!(join_code(&stage.answers[&third]), Ok(1));
+    let mut give = |bytes: usize| {
+        let caller = member(Some("a"), &joined.member).caller(1);
+        let assignments = vec![(joined.member.to_string(), Bytes::from(vec![0; bytes]))];
+        stage.now(Request::Sync(Sync { caller, assignments, ..Sync::default() }))
+    };
+    assert_eq!(give(MAX_GROUP_BYTES), Response::Sync(Err(ErrorCode::UnknownServerError)));
+    assert!(matches!(give(1000), Response::Sync(Ok(_))));
+}
+
+/// What is asked for twice is answered once, and whatever is not there is answered as such.
+#[test]
+fn a_partition_that_is_asked_for_twice() {
+    let mut stage = Stage::new(Settings::default());
+    let caller = Caller { group: GROUP.into(), generation: -1, ..Caller::default() };
+    let offset = CommitOffset {
+        topic: "t".into(),
+        topic_id: Uuid::nil(),
+        partition: 3,
+        offset: 5,
+        leader_epoch: -1,
+        metadata: "m".repeat(4096),
+    };
+    let commit = Commit { caller, names_missing_group: true, retention_ms: None, offsets: vec![offset] };
+    assert!(matches!(stage.now(Request::Commit(commit)), Response::Commit(Ok(_))));
+    let topics = Some(vec![("t".into(), vec![3; 1000]), ("t".into(), vec![3, 4])]);
+    let fetched = stage.now(Request::Fetch(Fetch { group: GROUP.into(), topics }));
+    let Response::Fetch(topics) = fetched else { panic!("{fetched:?}") };
+    let found: Vec<_> =
+        topics.iter().flat_map(|topic| &topic.partitions).map(|it| (it.partition, it.offset)).collect();
+    assert_eq!(found, [(3, 5), (4, -1)]);
 }

@@ -372,6 +372,20 @@ def test_groups_are_listed(connection, group_broker, group):
         assert group in names and simple in names
 
 
+@pytest.mark.millrace_only(reason="Kafka answers as often as it is asked")
+def test_what_is_asked_for_twice_is_answered_once(connection, group_broker, group):
+    topic = topics.create(group_broker.kafka, 1)
+    commit(connection, group, {(topic, 0): 7}, metadata="x" * 4000)
+    assert [g.group_id for g in connection.ask(gw.describe(*[group] * 1000), 5).groups] == [group]
+    for version in (7, 9):
+        answer = connection.ask(gw.fetch(group, {topic: [0] * 1000}), version)
+        one = answer.groups[0] if version >= 8 else answer
+        assert [p.committed_offset for t in one.topics for p in t.partitions] == [7]
+    request = gw.fetch(group, None)
+    request.groups = request.groups * 1000
+    assert len(connection.ask(request, 9).groups) == 1
+
+
 def test_a_deleted_topic_takes_its_offsets_along(connection, group_broker, group):
     kept, gone = topics.create(group_broker.kafka, 1), topics.create(group_broker.kafka, 1)
     assert commit(connection, group, {(kept, 0): 1, (gone, 0): 2}) == [NONE, NONE]

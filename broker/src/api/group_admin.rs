@@ -1,8 +1,9 @@
 //! What tools ask of groups: DescribeGroups (15), versions 0-6, ListGroups (16), 0-5, and DeleteGroups (42), 0-2.
+//!
+//! A group that is named twice is described once: a name takes few bytes, and a group may take many.
 
 use super::group_members::code_of;
 use super::{Call, operations};
-use futures_util::future::join_all;
 use millrace_io::Io;
 use millrace_logic::group::request::Description;
 use millrace_logic::group::{Request, Response};
@@ -14,6 +15,7 @@ use millrace_proto::kafka::messages::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
 use millrace_proto::kafka::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
+use std::collections::BTreeSet;
 
 /// From this version on a group that is not there is an error; before it is `Dead`.
 const NAMES_MISSING_GROUP: i16 = 6;
@@ -31,9 +33,11 @@ pub(super) async fn describe<I: Io>(call: Call<I>, request: DescribeGroupsReques
             other => Err(code_of(other)),
         }
     };
-    let found = join_all(request.groups.iter().map(|id| ask(id))).await;
-    let messages: Vec<String> = request.groups.iter().map(|id| format!("Group {id} not found.")).collect();
-    let groups = request.groups.iter().zip(&found).zip(&messages).map(|((id, found), message)| {
+    let (mut all, mut asked) = (Vec::new(), BTreeSet::new());
+    for id in request.groups.iter().copied().filter(|id| asked.insert(*id)) {
+        all.push((id, ask(id).await, format!("Group {id} not found.")));
+    }
+    let groups = all.iter().map(|(id, found, message)| {
         let missing = call.version >= NAMES_MISSING_GROUP && matches!(found, Ok(None));
         let code = match found {
             Ok(_) if missing => ErrorCode::GroupIdNotFound,
@@ -77,12 +81,13 @@ pub(super) async fn list<I: Io>(call: Call<I>, request: ListGroupsRequest<'_>) {
         Ok(groups) => (groups, ErrorCode::None),
         Err(code) => (Vec::new(), code),
     };
-    let among = |filter: &[&str], value: &str| {
-        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+    let lower =
+        |filter: &[&str]| filter.iter().map(|name| name.to_ascii_lowercase()).collect::<BTreeSet<_>>();
+    let (states, types) = (lower(&request.states_filter), lower(&request.types_filter));
+    let among = |filter: &BTreeSet<String>, value: &str| {
+        filter.is_empty() || filter.contains(&value.to_ascii_lowercase())
     };
-    let groups = groups
-        .iter()
-        .filter(|group| among(&request.states_filter, group.state) && among(&request.types_filter, CLASSIC));
+    let groups = groups.iter().filter(|group| among(&states, group.state) && among(&types, CLASSIC));
     let listed = groups.map(|group| ListedGroup {
         group_id: &group.group,
         protocol_type: &group.protocol_type,

@@ -1,7 +1,8 @@
 //! What groups have committed: OffsetCommit (8), versions 2-10, OffsetFetch (9), 1-10, and OffsetDelete (47), 0.
 //!
 //! A commit is answered when it is durable, as a batch with acks=all is. Of a topic or partition that does not exist nothing is kept:
-//! UNKNOWN_TOPIC_OR_PARTITION, or UNKNOWN_TOPIC_ID where topics go by id (version 10). Where nothing was committed the offset is -1.
+//! UNKNOWN_TOPIC_OR_PARTITION, or UNKNOWN_TOPIC_ID where topics go by id (version 10). Where nothing was committed the offset is -1. What is
+//! asked for twice in one request is answered once.
 
 use super::Call;
 use super::group_members::{caller, code_of};
@@ -24,6 +25,7 @@ use millrace_proto::kafka::messages::offset_fetch::{
     OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
     OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -139,8 +141,9 @@ pub(super) async fn fetch<I: Io>(call: Call<I>, request: OffsetFetchRequest<'_>)
 }
 
 async fn fetch_many<I: Io>(call: Call<I>, groups: &[OffsetFetchRequestGroup<'_>]) {
-    let mut all = Vec::with_capacity(groups.len());
-    for group in groups {
+    let (mut all, mut asked) = (Vec::new(), BTreeSet::new());
+    // A group that is named twice is answered once: all of its offsets may be wanted.
+    for group in groups.iter().filter(|group| asked.insert(group.group_id)) {
         all.push(fetch_one(&call, group).await);
     }
     let answers = all.iter().map(|fetched| OffsetFetchResponseGroup {

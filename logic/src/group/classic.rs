@@ -70,6 +70,12 @@ pub(super) struct Member<T> {
 }
 
 impl<T> Member<T> {
+    /// Bytes of what it says of itself.
+    fn bytes(&self) -> usize {
+        let protocols = self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len());
+        self.client_id.len() + self.instance.as_ref().map_or(0, |name| name.len()) + protocols.sum::<usize>()
+    }
+
     /// What it says of itself in this protocol.
     pub(super) fn metadata(&self, protocol: Option<&str>) -> Bytes {
         let found = self.protocols.iter().find(|(name, _)| Some(&**name) == protocol);
@@ -205,17 +211,21 @@ impl<T> Group<T> {
             return true;
         }
         let common = self.common_protocols();
+        let common: BTreeSet<&str> = common.iter().map(|name| &**name).collect();
         self.protocol_type.as_deref() == Some(protocol_type)
-            && protocols.iter().any(|(name, _)| common.iter().any(|common| **common == **name))
+            && protocols.iter().any(|(name, _)| common.contains(name.as_str()))
     }
 
     /// The protocol that most members like best among those that all have; of two the one that the first member likes better.
     pub(super) fn select_protocol(&self) -> Option<Arc<str>> {
         let common = self.common_protocols();
+        // Of a name that stands twice the first place counts.
+        let places: BTreeMap<&Arc<str>, usize> =
+            common.iter().enumerate().map(|(at, name)| (name, at)).rev().collect();
         let mut votes = vec![0usize; common.len()];
         for member in self.members.values() {
-            let best = member.protocols.iter().find_map(|(name, _)| common.iter().position(|c| c == name));
-            best.into_iter().for_each(|at| votes[at] += 1);
+            let best = member.protocols.iter().find_map(|(name, _)| places.get(name));
+            best.into_iter().for_each(|at| votes[*at] += 1);
         }
         let most = votes.iter().max()?;
         votes.iter().position(|count| count == most).map(|at| common[at].clone())
@@ -236,6 +246,11 @@ impl<T> Group<T> {
     /// Whether members read this topic, or may do so for all that is known.
     pub(super) fn reads(&self, topic: &str) -> bool {
         self.subscribed.as_ref().is_none_or(|topics| topics.contains(topic))
+    }
+
+    /// Bytes of what the members say of themselves, but for this one.
+    pub(super) fn bytes_without(&self, id: &str) -> usize {
+        self.members.values().filter(|member| *member.id != *id).map(Member::bytes).sum()
     }
 
     /// The longest that any member may take to come back.

@@ -8,7 +8,7 @@ use millrace_proto::kafka::error::ErrorCode;
 
 use super::classic::{Group, Member, State, new_member, refuse_join};
 use super::request::{Join, Joined, Response};
-use super::{Coordinator, Effect, GroupRecord, Now, Settings, Timer, Timers, When, reply};
+use super::{Coordinator, Effect, GroupRecord, MAX_GROUP_BYTES, Now, Settings, Timer, Timers, When, reply};
 
 /// A new member that waits for its first generation is out after this time: its client may be gone, and it has no heartbeat yet.
 const NEW_MEMBER_PATIENCE: Duration = Duration::from_secs(5 * 60);
@@ -24,6 +24,8 @@ impl<T> Coordinator<T> {
         let mut cx = Cx { now, settings: &self.settings, timers: &mut self.timers, out };
         if !group.takes(&claimed, cx.settings.max_size) {
             group.remove_member(&claimed, ErrorCode::UnknownMemberId, cx.out);
+            cx.out.push(refuse_join(ticket, ErrorCode::GroupMaxSizeReached, &claimed));
+        } else if group.bytes_without(&claimed).saturating_add(join.bytes()) > MAX_GROUP_BYTES {
             cx.out.push(refuse_join(ticket, ErrorCode::GroupMaxSizeReached, &claimed));
         } else if !group.supports(&join.protocol_type, &join.protocols) {
             cx.out.push(refuse_join(ticket, ErrorCode::InconsistentGroupProtocol, &claimed));

@@ -108,6 +108,10 @@ enum Timer {
     Member(Arc<str>),
 }
 
+/// The most bytes that the members of a group may say of themselves together, and that its leader may give out. All of it is kept, and makes
+/// one record at the end of a rebalance.
+pub const MAX_GROUP_BYTES: usize = 16 << 20;
+
 /// When something comes due in which group. An entry that no longer holds is passed over when its time comes.
 type Timers = BTreeSet<(Duration, Arc<str>, Timer)>;
 
@@ -125,11 +129,6 @@ impl<T> Coordinator<T> {
     /// One without groups, for [`Coordinator::replay`].
     pub fn new(settings: Settings) -> Self {
         Self { settings, groups: BTreeMap::new(), timers: Timers::new(), next_check: Duration::ZERO }
-    }
-
-    /// Goes by other settings from now on.
-    pub fn configure(&mut self, settings: Settings) {
-        self.settings = settings;
     }
 
     /// All records were replayed: members have their session timeout from now on.

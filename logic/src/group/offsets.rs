@@ -1,6 +1,6 @@
 //! How far groups have come: commits, what is read of them, and when they go (KIP-211).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millrace_proto::kafka::error::ErrorCode;
@@ -108,6 +108,8 @@ impl<T> Coordinator<T> {
             leader_epoch: committed.map_or(-1, |committed| committed.leader_epoch),
             metadata: committed.map(|committed| committed.metadata.clone()).unwrap_or_default(),
         };
+        // What is asked for twice is answered once: four bytes of a request must not fetch the same kilobytes again and again.
+        let mut asked = BTreeSet::new();
         match &fetch.topics {
             Some(topics) => topics
                 .iter()
@@ -116,7 +118,8 @@ impl<T> Coordinator<T> {
                     let find = |partition: &i32| {
                         shown(*partition, known.and_then(|partitions| partitions.get(partition)))
                     };
-                    FetchedTopic { topic: topic.clone(), partitions: wanted.iter().map(find).collect() }
+                    let wanted = wanted.iter().filter(|partition| asked.insert((topic, **partition)));
+                    FetchedTopic { topic: topic.clone(), partitions: wanted.map(find).collect() }
                 })
                 .collect(),
             None => known

@@ -100,6 +100,15 @@ pub struct Join {
     pub fresh: Uuid,
 }
 
+impl Join {
+    /// Bytes of what the member says of itself.
+    pub(super) fn bytes(&self) -> usize {
+        let protocols = self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len());
+        let name = self.caller.instance.as_ref().map_or(0, String::len);
+        self.client_id.len() + name + protocols.sum::<usize>()
+    }
+}
+
 /// A member's place in a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {

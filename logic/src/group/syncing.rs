@@ -8,7 +8,7 @@ use millrace_proto::kafka::error::ErrorCode;
 use super::classic::{Group, State};
 use super::joining::Cx;
 use super::request::{Response, Sync};
-use super::{Coordinator, Effect, GroupRecord, Now, When, reply};
+use super::{Coordinator, Effect, GroupRecord, MAX_GROUP_BYTES, Now, When, reply};
 
 impl<T> Coordinator<T> {
     pub(super) fn sync(&mut self, now: Now, sync: Sync, ticket: T, out: &mut Vec<Effect<T>>) {
@@ -35,6 +35,11 @@ impl<T> Group<T> {
         };
         if differs(&sync.protocol_type, &self.protocol_type) || differs(&sync.protocol, &self.protocol) {
             return Err(ErrorCode::InconsistentGroupProtocol);
+        }
+        let bytes = sync.assignments.iter().map(|(member, assignment)| member.len() + assignment.len());
+        if bytes.sum::<usize>() > MAX_GROUP_BYTES {
+            // As Kafka says of a group that makes too large a record.
+            return Err(ErrorCode::UnknownServerError);
         }
         match self.state {
             State::Empty => Err(ErrorCode::UnknownMemberId),

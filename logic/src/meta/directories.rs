@@ -16,9 +16,10 @@ impl PartitionState {
         self.directories.get(place).copied().filter(|directory| !directory.is_nil())
     }
 
-    /// The same with this broker's replica in that directory.
+    /// The state that follows when this broker's replica is in that directory.
     pub fn moved_to(&self, broker: i32, directory: Uuid) -> Self {
         let mut moved = self.clone();
+        moved.partition_epoch += 1;
         moved.directories.resize(moved.replicas.len(), Uuid::nil());
         for (replica, place) in moved.replicas.iter().zip(&mut moved.directories) {
             if *replica == broker {

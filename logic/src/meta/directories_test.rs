@@ -92,6 +92,8 @@ fn a_replica_that_was_found_elsewhere_is_there() {
     let state = &controller.image().topic("orders").expect("created").partitions[0];
     let moved = state.moved_to(1, directory(3)).moved_to(2, directory(4));
     assert_eq!((moved.directory(1), moved.directory(2)), (Some(directory(3)), Some(directory(4))));
-    assert_eq!(PartitionState { directories: state.directories.clone(), ..moved }, *state);
+    assert_eq!(moved.partition_epoch, state.partition_epoch + 2, "each move is a change");
+    let (directories, partition_epoch) = (state.directories.clone(), state.partition_epoch);
+    assert_eq!(PartitionState { directories, partition_epoch, ..moved }, *state);
     assert_eq!(state.directory(5), None);
 }
