@@ -21,6 +21,9 @@ use std::path::Path;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+/// What [`Io::write_through`] writes in: a multiple of every disk's sector.
+pub const BLOCK: u64 = 4096;
+
 /// One core's view of the machine.
 pub trait Io: Clone + 'static {
     /// An open file. May be handed to another core (it is an extent's lease on the file: while a clone lives, the
@@ -69,6 +72,12 @@ pub trait Io: Clone + 'static {
     async fn read_at(&self, file: &Self::File, offset: u64, len: usize) -> Result<Bytes>;
     /// Writes all of `bufs`, one after the other, from `offset` on. On error nothing is known about the range.
     async fn write_at(&self, file: &Self::File, offset: u64, bufs: Vec<Bytes>) -> Result<()>;
+    /// Writes all of `bufs` at `offset`, a multiple of [`BLOCK`], and zeros from there to the end of the last block; what was
+    /// written survives a power cut when this completes. The file was opened with [`Open::Through`]. Cheapest over bytes that were
+    /// written and synced before. On error nothing is known about the blocks.
+    /// # Errors
+    /// `InvalidInput` if `offset` is none.
+    async fn write_through(&self, file: &Self::File, offset: u64, bufs: Vec<Bytes>) -> Result<()>;
     /// Makes every write that completed before this call was submitted survive a power cut (fdatasync: data and length).
     /// After an error nothing is known about them, and asking again proves nothing.
     async fn sync(&self, file: &Self::File) -> Result<()>;
@@ -118,6 +127,8 @@ pub enum Open {
     Create,
     /// For reading and writing; an error if it exists.
     CreateNew,
+    /// For [`Io::write_through`] alone, past the page cache where the file system can; it must exist.
+    Through,
 }
 
 /// How large a volume is, and how much of it is left.

@@ -6,7 +6,7 @@ use super::host::{Cpu, HostState};
 use super::kernel::Kernel;
 use super::net::{SimListener, SimReader, SimSocket, SimWriter};
 use super::timeline::{Event, Key};
-use crate::{Counters, DirEntry, Io, Open, Space};
+use crate::{BLOCK, Counters, DirEntry, Io, Open, Space};
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
 use std::io::{Error, Result};
@@ -206,6 +206,18 @@ impl Io for SimIo {
             counters.written_bytes += written;
         });
         Ok(())
+    }
+
+    async fn write_through(&self, file: &SimFile, offset: u64, mut bufs: Vec<Bytes>) -> Result<()> {
+        let len: u64 = bufs.iter().map(|buf| buf.len() as u64).sum();
+        if !offset.is_multiple_of(BLOCK) {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not at a block's start"));
+        }
+        let rest = len.next_multiple_of(BLOCK) - len;
+        bufs.push(Bytes::from(vec![0; rest as usize]));
+        // A crash between the two leaves what one in the midst of the real operation may leave.
+        self.write_at(file, offset, bufs).await?;
+        self.sync(file).await
     }
 
     async fn sync(&self, file: &SimFile) -> Result<()> {

@@ -6,6 +6,7 @@ use super::inlet;
 use super::ring::{Key, Ring, State};
 use super::signals::Termination;
 use super::tasks::{Doorbell, Task, guard};
+use super::through::Aligned;
 use super::time::Timers;
 use crate::Counters;
 use io_uring::cqueue;
@@ -25,6 +26,8 @@ pub(super) struct Core {
     pub(super) tasks: RefCell<Slab<Task>>,
     pub(super) counters: Count,
     pub(super) pipes: RefCell<Pipes>,
+    /// Kept from one durable write to the next.
+    pub(super) aligned: Cell<Option<Aligned>>,
     pub(super) timers: Timers,
     pub(super) helper: Helper,
     pub(super) termination: Arc<Termination>,
@@ -67,6 +70,7 @@ impl Core {
             tasks: RefCell::default(),
             counters: Count::default(),
             pipes: RefCell::new(pipes),
+            aligned: Cell::default(),
             timers: Timers::default(),
             helper: Helper::default(),
             termination,

@@ -50,6 +50,11 @@ pub(super) async fn open(core: &Rc<Core>, path: &Path, how: Open) -> Result<File
         Open::Write => libc::O_RDWR,
         Open::Create => libc::O_RDWR | libc::O_CREAT,
         Open::CreateNew => libc::O_RDWR | libc::O_CREAT | libc::O_EXCL,
+        Open::Through => match open_with(core, path, libc::O_RDWR | libc::O_DIRECT).await {
+            // Not every file system can; there the page cache is written through.
+            Err(e) if e.kind() == ErrorKind::InvalidInput => libc::O_RDWR,
+            opened => return opened,
+        },
     };
     open_with(core, path, flags).await
 }

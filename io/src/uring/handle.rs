@@ -5,7 +5,7 @@ use super::files::{self, File, Lock};
 use super::reader::Reader;
 use super::sockets::{self, Listener, Socket};
 use super::writer::Writer;
-use super::{tasks, time};
+use super::{tasks, through, time};
 use crate::{Counters, DirEntry, Io, Open, Space};
 use bytes::Bytes;
 use std::future::Future;
@@ -81,6 +81,10 @@ impl Io for Uring {
 
     async fn write_at(&self, file: &File, offset: u64, bufs: Vec<Bytes>) -> Result<()> {
         files::write_at(&self.0, file, offset, bufs).await
+    }
+
+    async fn write_through(&self, file: &File, offset: u64, bufs: Vec<Bytes>) -> Result<()> {
+        through::write_through(&self.0, file, offset, &bufs).await
     }
 
     async fn sync(&self, file: &File) -> Result<()> {

@@ -9,6 +9,7 @@
 //! | `ring`, `ops`, `buffers`, `gather` | the data ring, its operations, and who owns memory meanwhile |
 //! | `tasks`, `time`, `signals` | tasks and wakers, timers, the operator's wish to end |
 //! | `sockets`, `inlet`, `reader`, `writer`, `cold` | connections |
+//! | `through` | writes that are durable when they complete |
 //! | `files`, `blocking` | files and directories; the helper thread for what no ring offers |
 
 mod blocking;
@@ -28,6 +29,7 @@ mod ring;
 mod signals;
 mod sockets;
 mod tasks;
+mod through;
 mod time;
 mod writer;
 

@@ -10,6 +10,7 @@ use super::files::File;
 use super::gather::Gather;
 use super::ring::{Hold, Keep, Key, State};
 use super::sockets::Conn;
+use super::through::Aligned;
 use bytes::BytesMut;
 use io_uring::opcode;
 use io_uring::squeue::{Entry, Flags};
@@ -163,6 +164,21 @@ impl Core {
         unsafe { self.start(entry, Keep::Gather(gather), Hold::File(file.clone())) }
     }
 
+    /// Writes what `aligned` has left behind its first `done` bytes at `offset`; durable when it completes.
+    pub(super) fn write_durably(
+        self: &Rc<Self>,
+        file: &File,
+        offset: u64,
+        aligned: Aligned,
+        done: usize,
+    ) -> Op {
+        let (from, len) = aligned.rest(done);
+        let entry =
+            opcode::Write::new(Fd(file.raw()), from, len).offset(offset).rw_flags(libc::RWF_DSYNC).build();
+        // SAFETY: the bytes are heap memory owned by the slot, which nobody changes meanwhile.
+        unsafe { self.start(entry, Keep::Aligned(aligned), Hold::File(file.clone())) }
+    }
+
     /// `fdatasync`, or `fsync` when `all` (directories).
     pub(super) fn fsync(self: &Rc<Self>, file: &File, all: bool) -> Op {
         let flags = if all { FsyncFlags::empty() } else { FsyncFlags::DATASYNC };
@@ -221,6 +237,7 @@ pub(super) const NEEDED: &[(u8, &str)] = &[
     (opcode::Send::CODE, "SEND"),
     (opcode::SendMsg::CODE, "SENDMSG"),
     (opcode::Read::CODE, "READ"),
+    (opcode::Write::CODE, "WRITE"),
     (opcode::Writev::CODE, "WRITEV"),
     (opcode::Fsync::CODE, "FSYNC"),
     (opcode::Fallocate::CODE, "FALLOCATE"),

@@ -8,6 +8,7 @@ use super::cold::Pipe;
 use super::files::File;
 use super::gather::Gather;
 use super::sockets::Conn;
+use super::through::Aligned;
 use bytes::BytesMut;
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
@@ -49,6 +50,7 @@ pub(super) enum Keep {
     Nothing,
     Buffer(BytesMut),
     Gather(Box<Gather>),
+    Aligned(Aligned),
     Paths(CString, Option<CString>),
     Pipe(Pipe),
 }

@@ -105,6 +105,29 @@ pub async fn a_read_only_file_refuses_writes<I: Io>(io: I, dir: PathBuf) {
     assert_eq!(io.read_at(&file, 0, 10).await.unwrap(), "kept");
 }
 
+pub async fn writing_through_fills_whole_blocks<I: Io>(io: I, dir: PathBuf) {
+    let path = dir.join("f");
+    let missing = io.open(&path, Open::Through).await.err().unwrap();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    let file = file_with(&io, &path, pattern(5 * 4096, 1)).await;
+    io.sync(&file).await.unwrap();
+    let through = io.open(&path, Open::Through).await.unwrap();
+    let pieces = [pattern(3000, 2), Bytes::new(), pattern(3001, 3)];
+    io.write_through(&through, 4096, pieces.to_vec()).await.unwrap();
+    let mut expected = pattern(5 * 4096, 1).to_vec();
+    expected[4096..4096 + 6001].copy_from_slice(&pieces.concat());
+    expected[4096 + 6001..3 * 4096].fill(0);
+    assert_eq!(io.read_at(&file, 0, 6 * 4096).await.unwrap(), expected);
+    io.write_through(&through, 0, Vec::new()).await.unwrap();
+    // A larger one than the buffer that was kept, beyond the end of the file.
+    io.write_through(&through, 4 * 4096, vec![pattern(100_000, 4)]).await.unwrap();
+    let tail = io.read_at(&file, 4 * 4096, 200_000).await.unwrap();
+    assert_eq!((tail.len(), &tail[..100_000]), (25 * 4096, &pattern(100_000, 4)[..]));
+    let between = io.write_through(&through, 100, vec![pattern(10, 5)]).await.err().unwrap();
+    assert_eq!(between.kind(), ErrorKind::InvalidInput);
+    assert_eq!(io.len(&file).await.unwrap(), 29 * 4096);
+}
+
 pub async fn two_handles_see_the_same_bytes<I: Io>(io: I, dir: PathBuf) {
     let one = file_with(&io, &dir.join("f"), "one".into()).await;
     let other = io.open(&dir.join("f"), Open::Read).await.unwrap();

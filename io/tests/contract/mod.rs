@@ -36,7 +36,7 @@ macro_rules! contract_suite {
             write_then_read, reads_are_short_where_the_file_ends, writes_beyond_the_end_leave_zeros,
             vectored_writes_land_one_after_the_other, a_volume_has_room, overwriting_keeps_the_rest, truncate_cuts_and_extends,
             allocate_changes_neither_length_nor_content, open_modes, a_read_only_file_refuses_writes,
-            two_handles_see_the_same_bytes, a_file_outlives_its_name, rename_moves_and_replaces,
+            two_handles_see_the_same_bytes, writing_through_fills_whole_blocks, a_file_outlives_its_name, rename_moves_and_replaces,
             rename_moves_a_directory, renaming_what_is_missing_fails, removing, directories_are_listed_in_order,
             syncs_succeed, a_lock_is_exclusive_until_dropped, a_dropped_wait_leaves_the_file_usable,
             sleeps_end_in_order, a_deadline_in_the_past_is_over, time_is_monotonic, yielding_lets_others_run,
