@@ -3,6 +3,7 @@
 //! Owned by shard 0. The other shards hand it their offsets as [`PartitionOffsets`] and get theirs at the start.
 
 use crate::disk;
+use crate::journal::found::{Found, Journaled};
 use crate::log::{Lock, RecoveryPoint, is_deleted_log};
 use bytes::Bytes;
 use millrace_io::Io;
@@ -11,7 +12,7 @@ use millrace_proto::files::{
     LOCK, LOG_STARTS, META_PROPERTIES, MetaProperties, PartitionOffset, RECOVERY_POINTS, encode_offsets,
     encode_uuid, parse_offsets, parse_partition_dir_name, partition_dir_name,
 };
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -141,6 +142,7 @@ pub struct DataDir<I: Io> {
     start: CleanStart,
     properties: MetaProperties,
     logs: Vec<LogDirectory>,
+    journals: RefCell<Found>,
     table: RefCell<Table>,
     /// What each checkpoint file holds now.
     written: RefCell<[Bytes; 4]>,
@@ -167,12 +169,18 @@ impl<I: Io> DataDir<I> {
         let start = take_marker(&io, path).await.map_err(at)?;
         let (table, written) = load_checkpoints(&io, path).await?;
         let logs = find_logs(&io, path, start, &table).await.map_err(at)?;
+        let mut journals = Found::read(&io, path).await.map_err(at)?;
+        if start == CleanStart::Clean {
+            // Every log has been closed since: nothing is in there that they lack.
+            journals.remove(&io).await.map_err(at)?;
+        }
         Ok(DataDir {
             io,
             path: path.to_path_buf(),
             start,
             properties,
             logs,
+            journals: RefCell::new(journals),
             table: RefCell::new(table),
             written: RefCell::new(written),
             writing: Lock::default(),
@@ -208,6 +216,31 @@ impl<I: Io> DataDir<I> {
     /// The logs that were found at the start, by name.
     pub fn logs(&self) -> &[LogDirectory] {
         &self.logs
+    }
+
+    /// The journals that were found at the start.
+    pub(crate) fn journals(&self) -> Ref<'_, Found> {
+        self.journals.borrow()
+    }
+
+    /// What they hold of logs; whoever opens the logs is to bring it into them.
+    pub fn journaled(&self) -> Journaled {
+        Journaled::of(std::iter::once(&*self.journals()))
+    }
+
+    /// The number of the journals that are made from now on.
+    pub fn next_journal(&self) -> u64 {
+        self.journals().next_number
+    }
+
+    /// Removes the journals that were found at the start: everything in them is in the logs.
+    /// # Errors
+    /// The next start finds them again, and nothing new in them.
+    pub async fn remove_journals(&self) -> Result<(), DataDirError> {
+        let mut journals = self.journals.take();
+        let removed = journals.remove(&self.io).await;
+        self.journals.replace(journals);
+        removed.map_err(|source| DataDirError::Io { path: self.path.clone(), source })
     }
 
     /// Where the log of a partition is, or would be.

@@ -4,6 +4,7 @@
 //! left out until the next start; one that belongs to somebody else, or that cannot be understood, refuses the start.
 
 use crate::data_dir::{DataDir, DataDirError, Identity, LogDirectory, PartitionOffsets};
+use crate::journal::found::Journaled;
 use millrace_io::Io;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,8 @@ pub struct DirectoryInUse {
     pub id: Uuid,
     /// Where it is.
     pub path: PathBuf,
+    /// The number of the journals that are made in it from now on.
+    pub journal: u64,
 }
 
 /// A directory that could not be opened at the start.
@@ -77,14 +80,33 @@ impl<I: Io> DataDirs<I> {
 
     /// Those in use, in the order in which they were named.
     pub fn in_use(&self) -> Vec<DirectoryInUse> {
-        let known =
-            |dir: &DataDir<I>| DirectoryInUse { id: dir.directory_id(), path: dir.path().to_path_buf() };
+        let known = |dir: &DataDir<I>| DirectoryInUse {
+            id: dir.directory_id(),
+            path: dir.path().to_path_buf(),
+            journal: dir.next_journal(),
+        };
         self.dirs.iter().map(known).collect()
     }
 
     /// Those that could not be opened.
     pub fn offline(&self) -> &[DirectoryOffline] {
         &self.offline
+    }
+
+    /// What journals hold of logs; the start is to bring it into them.
+    pub fn journaled(&self) -> Journaled {
+        let found: Vec<_> = self.dirs.iter().map(DataDir::journals).collect();
+        Journaled::of(found.iter().map(|found| &**found))
+    }
+
+    /// Every log that a journal held something of is whole again: removes the journals that were there at the start.
+    /// # Errors
+    /// Of the first directory in which they cannot be removed.
+    pub async fn remove_journals(&self) -> Result<(), DataDirError> {
+        for dir in &self.dirs {
+            dir.remove_journals().await?;
+        }
+        Ok(())
     }
 
     /// The logs that were found at the start, each with the id of its directory. One that was copied by hand may be found twice.

@@ -11,14 +11,16 @@
 mod data_dir;
 mod data_dirs;
 mod disk;
+mod journal;
 mod log;
 
 pub use data_dir::{CleanStart, DataDir, DataDirError, Identity, LogDirectory, PartitionOffsets};
 pub use data_dirs::{DataDirs, DirectoryInUse, DirectoryOffline};
 pub use disk::{read_file, write_file};
+pub use journal::{Journal, found::Journaled};
 pub use log::{
     CompactError, Compacted, Compaction, CreateError, Cut, DeleteError, Extent, Log, LogConfig, LogEvent,
     LogFailure, MaintainError, Mutation, OpenError, ProducerSnapshot, ReadError, Recovery, RecoveryPoint,
     ReserveError, SegmentSize, TimestampedOffset, put_aside,
 };
-pub use millrace_proto::files::LeaderEpoch;
+pub use millrace_proto::files::{JournalEntry, LeaderEpoch};

@@ -62,6 +62,11 @@ fn cutting_below_the_checkpoint_is_caught() {
     assert_caught(Mutation::CutBelowCheckpoint);
 }
 
+#[test]
+fn forgetting_the_journal_is_caught() {
+    assert_caught(Mutation::ForgetJournal);
+}
+
 fn assert_caught(mutation: Mutation) {
     let caught = (0..CAUGHT_WITHIN).find_map(|seed| run_seed(seed, mutation).err().map(|why| (seed, why)));
     let Some((seed, why)) = caught else {

@@ -1,11 +1,12 @@
 //! The files of a data directory: no damage may panic, and what is understood means the same when written again.
 
+use bytes::Bytes;
 use std::fmt::Debug;
 
 use millrace_proto::files::{self, FormatError};
 
 /// How many formats [`file`] knows.
-pub const FORMATS: u8 = 8;
+pub const FORMATS: u8 = 9;
 
 /// The first byte chooses a format; the rest is the file.
 pub fn files(data: &[u8]) {
@@ -25,6 +26,10 @@ pub fn file(format: u8, data: &[u8]) -> bool {
         5 => read_again(data, files::parse_leader_epochs, |read| files::encode_leader_epochs(read).into()),
         6 => with_checksum(data, 2, |data| {
             read_again(data, files::parse_producer_snapshot, |read| files::encode_producer_snapshot(read))
+        }),
+        7 => with_checksum(data, 6, |data| {
+            let parse = |data: &[u8]| files::parse_journal_frame(&Bytes::copy_from_slice(data));
+            read_again(data, parse, |read| files::encode_journal_frame(read.place, &read.entries).concat())
         }),
         _ => with_checksum(data, 6, |data| {
             read_again(data, files::parse_recent_batches, |read| files::encode_recent_batches(read))

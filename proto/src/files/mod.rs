@@ -10,6 +10,7 @@
 //! | `.kafka_cleanshutdown` | [`CleanShutdown`] |
 //! | `<offset>.snapshot` | [`encode_producer_snapshot`], [`parse_producer_snapshot`] |
 //! | `<offset>.batches` (ours) | [`encode_recent_batches`], [`parse_recent_batches`] |
+//! | `millrace.journal-<number>-<shard>` (ours) | [`encode_journal_frame`], [`parse_journal_frame`] |
 //! | `millrace.format` (ours) | [`DataFormat`] |
 //!
 //! Parsing never panics, and what it allocates is proportional to the bytes that it was given.
@@ -17,6 +18,7 @@
 mod checkpoint;
 mod clean_shutdown;
 mod index;
+mod journal;
 mod names;
 mod producer_snapshot;
 mod properties;
@@ -29,6 +31,10 @@ pub use checkpoint::{
 };
 pub use clean_shutdown::CleanShutdown;
 pub use index::{OffsetIndexEntry, TimeIndexEntry};
+pub use journal::{
+    JOURNAL_BLOCK, JournalEntry, JournalFrame, JournalPlace, encode_journal_frame, journal_frame_len,
+    parse_journal_frame,
+};
 pub use names::*;
 pub use producer_snapshot::{ProducerEntry, encode_producer_snapshot, parse_producer_snapshot};
 pub use properties::{DataFormat, MetaProperties, PartitionMetadata};

@@ -21,6 +21,20 @@ pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// Topic id; one in each partition's directory.
 pub const PARTITION_METADATA: &str = "partition.metadata";
 
+const JOURNAL_PREFIX: &str = "millrace.journal-";
+
+/// The name of a shard's journal, the `number`th of this directory.
+pub fn journal_file_name(number: u64, shard: usize) -> String {
+    format!("{JOURNAL_PREFIX}{number}-{shard}")
+}
+
+/// Number and shard in the name of a journal; `None` when it is no such name.
+pub fn parse_journal_file_name(name: &str) -> Option<(u64, usize)> {
+    let (number, shard) = name.strip_prefix(JOURNAL_PREFIX)?.split_once('-')?;
+    let parsed = (number.parse().ok()?, shard.parse().ok()?);
+    (journal_file_name(parsed.0, parsed.1) == name).then_some(parsed)
+}
+
 /// Suffix of a segment.
 pub const LOG_SUFFIX: &str = ".log";
 /// Suffix of a segment's offset index.

@@ -1,6 +1,7 @@
 //! Reads big-endian fields one after the other; the common ground of the binary files.
 
 use super::FormatError;
+use bytes::Bytes;
 
 /// What is left of a file.
 pub(super) struct Reader<'a> {
@@ -34,6 +35,10 @@ impl<'a> Reader<'a> {
         self.take().map(i64::from_be_bytes)
     }
 
+    pub(super) fn u128(&mut self) -> Result<u128, FormatError> {
+        self.take().map(u128::from_be_bytes)
+    }
+
     /// Takes a CRC-32C and checks that it is that of everything behind it.
     pub(super) fn check_crc(&mut self) -> Result<(), FormatError> {
         let stored = u32::from_be_bytes(self.take()?);
@@ -58,6 +63,11 @@ impl<'a> Reader<'a> {
 
 /// Writes the CRC-32C of everything behind position `at + 4` to position `at`.
 pub(super) fn seal(file: &mut [u8], at: usize) {
-    let crc = crc32c::crc32c(&file[at + 4..]);
+    seal_over(file, at, std::iter::empty());
+}
+
+/// The same for a file that goes on with `rest`.
+pub(super) fn seal_over<'b>(file: &mut [u8], at: usize, rest: impl Iterator<Item = &'b Bytes>) {
+    let crc = rest.fold(crc32c::crc32c(&file[at + 4..]), |crc, piece| crc32c::crc32c_append(crc, piece));
     file[at..at + 4].copy_from_slice(&crc.to_be_bytes());
 }

@@ -7,12 +7,15 @@
 use super::state::{Inner, State};
 use super::types::{LogEvent, MaintainError, Mutation};
 use crate::disk;
+use crate::journal::Member;
 use bytes::{Bytes, BytesMut};
 use millrace_io::Io;
 use millrace_proto::batch::Header;
 use millrace_proto::files::{LEADER_EPOCHS, encode_leader_epochs};
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io::Result;
+use std::pin::Pin;
 use std::rc::Rc;
 
 /// Batches from this size on are moved into the write; smaller ones are copied, so that a 200-byte batch never pins
@@ -75,7 +78,8 @@ struct Write<F> {
     position: u64,
     bufs: Vec<Bytes>,
     bytes: u64,
-    end: i64,
+    /// Where the log's bytes before end, and these.
+    offsets: (i64, i64),
 }
 
 /// One sync, and what it will have made durable.
@@ -93,14 +97,29 @@ impl<F: Clone> State<F> {
         };
         let last = self.last();
         let file = last.file.clone().expect("reserving has opened the file");
-        Some(Write { file, position: last.size.unwrap_or(0), bufs, bytes, end })
+        Some(Write { file, position: last.size.unwrap_or(0), bufs, bytes, offsets: (self.written, end) })
     }
 
     fn wants_sync(&self) -> bool {
-        let wanted = !self.config.write_caching
-            || self.durable < self.sync_wanted
-            || self.written - self.durable >= self.config.flush_messages;
-        self.failure.is_none() && self.durable < self.written && wanted
+        let behind = match self.config.write_caching {
+            true => self.written - self.durable >= self.config.flush_messages,
+            // What the journal has been given need not be synced as well.
+            false => self.handed < self.written,
+        };
+        let wanted = self.synced < self.sync_wanted || (behind && self.durable < self.written);
+        self.failure.is_none() && self.synced < self.written && wanted
+    }
+
+    /// Whether the journal may have a write that begins here: it must hold everything from what is durable on.
+    fn may_hand_over(&self, base: i64) -> bool {
+        !self.config.write_caching && self.handed.max(self.durable) >= base
+    }
+
+    /// Takes over what is known to survive; whether that is more than before.
+    fn advance_durable(&mut self) -> bool {
+        let before = self.durable;
+        self.durable = before.max(self.synced).max(self.journaled.min(self.written));
+        self.durable > before
     }
 
     fn next_sync(&mut self) -> Option<Sync<F>> {
@@ -147,12 +166,13 @@ impl<I: Io> Inner<I> {
         loop {
             let next = self.state.borrow_mut().next_write();
             let Some(write) = next else { break };
-            let Write { file, position, bufs, bytes, end } = write;
+            let Write { file, position, bufs, bytes, offsets } = write;
+            self.hand_over(offsets, &bufs);
             if let Err(e) = self.io.write_at(&file, position, bufs).await {
                 self.stop_writing("write", e);
                 break;
             }
-            self.on_written(bytes, end);
+            self.on_written(bytes, offsets.1);
             if let Err(e) = self.flush_indexes(false).await {
                 self.stop_writing("write of an index", e);
                 break;
@@ -161,26 +181,37 @@ impl<I: Io> Inner<I> {
         self.changed.notify();
     }
 
+    /// Gives the journal what is written now, where there is one and it takes it.
+    fn hand_over(self: &Rc<Self>, offsets: (i64, i64), bufs: &[Bytes]) {
+        let journal = self.journal.borrow();
+        let Some((journal, key)) = &*journal else { return };
+        if self.state.borrow().may_hand_over(offsets.0) {
+            let member: Rc<dyn Member> = self.clone();
+            if journal.add(&member, *key, offsets, bufs) {
+                self.state.borrow_mut().handed = offsets.1;
+            }
+        }
+    }
+
     fn stop_writing(&self, operation: &'static str, reason: std::io::Error) {
         self.state.borrow_mut().writing = false;
         self.fail(operation, reason);
     }
 
     fn on_written(self: &Rc<Self>, bytes: u64, end: i64) {
-        let (premature, sync) = {
+        let (durable, sync) = {
             let mut state = self.state.borrow_mut();
             let (last, _) = state.last_mut();
             last.size = Some(last.size.unwrap_or(0) + bytes);
             state.written = end;
-            let premature = state.config.mutation == Mutation::AcknowledgeBeforeSync;
-            if premature {
-                state.durable = end;
+            if state.config.mutation == Mutation::AcknowledgeBeforeSync {
+                state.journaled = end;
             }
-            (premature, state.failure.is_none())
+            (state.advance_durable().then_some(state.durable), state.failure.is_none())
         };
         if sync {
             self.tell(LogEvent::Written { end });
-            if premature {
+            if let Some(end) = durable {
                 self.tell(LogEvent::Durable { end });
             }
             self.start_sync();
@@ -238,17 +269,28 @@ impl<I: Io> Inner<I> {
     }
 
     fn on_synced(&self, target: i64) {
-        let end = {
+        {
             let mut state = self.state.borrow_mut();
             // After a failed write nothing more is promised.
             if state.failure.is_some() {
                 return;
             }
             let later = state.config.mutation == Mutation::SyncCoversLaterWrites;
-            state.durable = state.durable.max(if later { state.written } else { target });
-            state.durable
+            state.synced = state.synced.max(if later { state.written } else { target });
+        }
+        self.tell_durable();
+    }
+
+    /// Says how far the log is durable, if that is farther than before.
+    fn tell_durable(&self) {
+        let durable = {
+            let mut state = self.state.borrow_mut();
+            state.advance_durable().then_some(state.durable)
         };
-        self.tell(LogEvent::Durable { end });
+        match durable {
+            Some(end) => self.tell(LogEvent::Durable { end }),
+            None => self.changed.notify(),
+        }
     }
 
     /// Writes the leader epochs if the file lacks some. A full disk is no failure: the recovery point then stays below
@@ -304,7 +346,7 @@ impl<I: Io> Inner<I> {
         state.segment_mut(base).is_some_and(|s| s.offsets.is_due(all) || s.times.is_due(all))
     }
 
-    /// Waits until everything appended before this call is durable.
+    /// Waits until everything appended before this call is durable in the segments.
     pub(super) async fn flush(self: &Rc<Self>) -> std::result::Result<(), MaintainError> {
         let target = self.state.borrow().end;
         {
@@ -314,10 +356,10 @@ impl<I: Io> Inner<I> {
         self.start_sync();
         let reached = || {
             let state = self.state.borrow();
-            state.durable >= target || state.failure.is_some()
+            state.synced >= target || state.failure.is_some()
         };
         self.changed.until(reached).await;
-        if self.state.borrow().durable < target { Ok(self.online()?) } else { Ok(()) }
+        if self.state.borrow().synced < target { Ok(self.online()?) } else { Ok(()) }
     }
 
     /// Waits until everything is durable and nothing is in flight: the moment at which a segment can be left.
@@ -336,5 +378,36 @@ impl<I: Io> Inner<I> {
     pub(super) fn is_quiet(&self) -> bool {
         let state = self.state.borrow();
         !state.writing && !state.syncing
+    }
+}
+
+impl<I: Io> Member for Inner<I> {
+    fn journaled(&self, (base, end): (i64, i64)) {
+        {
+            let mut state = self.state.borrow_mut();
+            // Where something before is neither there nor in the segments, this is of no use yet: it will be synced.
+            if state.failure.is_some() || base > state.journaled.max(state.durable) {
+                return;
+            }
+            state.journaled = state.journaled.max(end);
+        }
+        self.tell_durable();
+    }
+
+    fn not_journaled(self: Rc<Self>) {
+        {
+            let mut state = self.state.borrow_mut();
+            state.handed = state.journaled.max(state.durable);
+        }
+        self.start_sync();
+    }
+
+    fn settle(self: Rc<Self>, end: i64) -> Pin<Box<dyn Future<Output = bool>>> {
+        Box::pin(async move {
+            // What was handed over may still be on its way to the segment.
+            let _ = self.flush().await;
+            let state = self.state.borrow();
+            state.deleted || state.synced >= end
+        })
     }
 }

@@ -55,6 +55,7 @@ pub(super) fn assemble<I: Io>(
         dir: RefCell::new(dir.to_path_buf()),
         topic_id,
         on_event,
+        journal: RefCell::default(),
         state: RefCell::new(state),
         changed: Signal::default(),
         names: Lock::default(),

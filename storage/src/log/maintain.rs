@@ -131,6 +131,7 @@ impl<I: Io> Inner<I> {
         let (from, delay) = {
             let mut state = self.state.borrow_mut();
             state.failure = Some(self.gone("delete", "the log is deleted"));
+            state.deleted = true;
             state.gather = Default::default();
             (self.dir.borrow().clone(), state.config.file_delete_delay)
         };

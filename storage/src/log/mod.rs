@@ -1,12 +1,13 @@
 //! One partition's log: the face. Each role has its own file; they all work on [`state::State`].
 //!
 //! ```text
-//!   log_start        durable            written              end
-//!   |----------------|------------------|--------------------|
-//!    survives anything  a read finds it   appended, in memory or on its way
+//!   log_start        synced            durable            written              end
+//!   |----------------|-----------------|------------------|--------------------|
+//!    survives in the    survives in the    a read finds it   appended, in memory
+//!    segments           journal                              or on its way
 //! ```
-//! `log_start <= durable <= written <= end`, each of them exclusive as an upper bound. At a roll all three meet: a new
-//! segment begins only when its predecessor is durable, so only the last segment ever holds anything that is not.
+//! `log_start <= synced <= durable <= written <= end`, each of them exclusive as an upper bound. At a roll all four meet: a new
+//! segment begins only when its predecessor is synced, so only the last segment ever holds anything that is not.
 
 mod append;
 mod compact;
@@ -37,10 +38,11 @@ pub use types::*;
 pub(crate) use names::is_deleted_log;
 pub(crate) use signal::Lock;
 
+use crate::journal::Journal;
 use bytes::{Bytes, BytesMut};
 use millrace_io::Io;
 use millrace_proto::batch::Header;
-use millrace_proto::files::LeaderEpoch;
+use millrace_proto::files::{JournalEntry, LeaderEpoch};
 use state::Inner;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -84,7 +86,27 @@ impl<I: Io> Log<I> {
         recovery: RecoveryPoint,
         on_event: Rc<dyn Fn(LogEvent)>,
     ) -> Result<(Log<I>, Recovery), OpenError> {
-        recover::open(io, dir, config, recovery, on_event).await.map(|(inner, found)| (Log(inner), found))
+        Self::restore(io, dir, config, recovery, &[], on_event).await
+    }
+
+    /// [`open`](Self::open) for a log of which a journal holds something: what lies behind the log's end is appended first.
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn restore(
+        io: I,
+        dir: &Path,
+        config: LogConfig,
+        recovery: RecoveryPoint,
+        journaled: &[JournalEntry],
+        on_event: Rc<dyn Fn(LogEvent)>,
+    ) -> Result<(Log<I>, Recovery), OpenError> {
+        let opened = recover::open(io, dir, config, (recovery, journaled), on_event).await;
+        opened.map(|(inner, found)| (Log(inner), found))
+    }
+
+    /// From now on the log makes what is appended durable through `journal` where that is cheaper. `partition` is its number in the topic.
+    pub fn join(&self, journal: Journal<I>, partition: i32) {
+        *self.0.journal.borrow_mut() = Some((journal, (self.0.topic_id, partition)));
     }
 
     /// The log's directory.
@@ -280,7 +302,7 @@ impl<I: Io> Log<I> {
         self.0.write_producer_snapshot(offset, bytes, companion).await
     }
 
-    /// Waits until everything appended so far is durable, even with `write.caching`.
+    /// Waits until everything appended so far is durable in the log's own files, even with `write.caching`.
     pub async fn flush(&self) -> Result<(), MaintainError> {
         self.0.flush().await
     }

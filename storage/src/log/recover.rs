@@ -19,8 +19,12 @@ use super::survey::{self, Listing, Tail};
 use super::types::{Cut, LogConfig, LogEvent, Mutation, OpenError, Recovery, RecoveryPoint};
 use super::{snapshot, types::ProducerSnapshot};
 use crate::disk;
+use bytes::Bytes;
 use millrace_io::{Io, Open};
-use millrace_proto::files::{LEADER_EPOCHS, PARTITION_METADATA, PartitionMetadata, parse_leader_epochs};
+use millrace_proto::batch::Header;
+use millrace_proto::files::{
+    JournalEntry, LEADER_EPOCHS, PARTITION_METADATA, PartitionMetadata, parse_leader_epochs,
+};
 use std::io::Result;
 use std::path::Path;
 use std::rc::Rc;
@@ -30,7 +34,7 @@ pub(super) async fn open<I: Io>(
     io: I,
     dir: &Path,
     config: LogConfig,
-    point: RecoveryPoint,
+    (point, journaled): (RecoveryPoint, &[JournalEntry]),
     on_event: Rc<dyn Fn(LogEvent)>,
 ) -> std::result::Result<(Rc<Inner<I>>, Recovery), OpenError> {
     let failed = |source| OpenError::Io { dir: dir.to_path_buf(), source };
@@ -42,7 +46,7 @@ pub(super) async fn open<I: Io>(
     };
     let topic_id = topic_id.unwrap_or(Uuid::nil());
     let mut opening = Opening::begin(&io, dir, config, point).await.map_err(failed)?;
-    let (state, snapshot) = opening.run(listing).await.map_err(failed)?;
+    let (state, snapshot) = opening.run(listing, journaled).await.map_err(failed)?;
     let recovery = Recovery {
         topic_id,
         log_start: state.log_start,
@@ -52,6 +56,7 @@ pub(super) async fn open<I: Io>(
         leader_epochs: state.epochs.all().to_vec(),
         producer_snapshot: snapshot,
         scanned_bytes: opening.scanned_bytes,
+        restored: opening.restored,
     };
     Ok((assemble(io, dir, topic_id, on_event, state), recovery))
 }
@@ -84,6 +89,8 @@ struct Opening<'a, I: Io> {
     sealed: bool,
     cut: Option<Cut>,
     scanned_bytes: u64,
+    /// Offsets that came back from the journal.
+    restored: i64,
 }
 
 impl<'a, I: Io> Opening<'a, I> {
@@ -106,14 +113,20 @@ impl<'a, I: Io> Opening<'a, I> {
             sealed: false,
             cut: None,
             scanned_bytes: 0,
+            restored: 0,
         })
     }
 
-    async fn run(&mut self, listing: Listing) -> Result<(State<I::File>, Option<ProducerSnapshot>)> {
+    async fn run(
+        &mut self,
+        listing: Listing,
+        journaled: &[JournalEntry],
+    ) -> Result<(State<I::File>, Option<ProducerSnapshot>)> {
         let listing = listing.tidy(self.io, self.dir, self.point.log_start).await?;
         let known = self.quarantine.clone();
         if !(self.point.clean && self.open_clean(&listing).await?) {
             self.recover(&listing).await?;
+            self.restore(journaled).await?;
         }
         let first = self.segments.first().map_or(0, |s| s.base);
         let log_start = self.point.log_start.max(first);
@@ -297,13 +310,44 @@ impl<'a, I: Io> Opening<'a, I> {
             (self.end, self.sealed) = (wanted, true);
         }
         self.quarantine.sort();
+        self.see_to_last_segment().await
+    }
+
+    /// Sees to it that there is a last segment that can be appended to.
+    async fn see_to_last_segment(&mut self) -> Result<()> {
         let begins_here = self.segments.last().is_some_and(|s| s.base == self.end);
         if self.segments.is_empty() || (self.sealed && !begins_here) {
             let mut segment = create_files(self.io, self.dir, self.end).await?;
             segment.shrink();
             self.segments.push(segment);
             self.active = Active::new(0, 0);
+            self.sealed = false;
         }
+        Ok(())
+    }
+
+    /// Appends what a journal holds behind the end: it was durable, and the segment had not been synced.
+    async fn restore(&mut self, journaled: &[JournalEntry]) -> Result<()> {
+        let batches = lost(journaled, self.end);
+        if batches.is_empty() || self.config.mutation == Mutation::ForgetJournal {
+            return Ok(());
+        }
+        self.see_to_last_segment().await?;
+        let (from, interval) = (self.end, self.config.index_interval_bytes);
+        let position = self.active.appended;
+        let segment = self.segments.last_mut().expect("just seen to");
+        let file = self.io.open(&segment::path(self.dir, segment.base, names::LOG), Open::Write).await?;
+        self.io.write_at(&file, position, batches.iter().map(|(_, bytes)| bytes.clone()).collect()).await?;
+        self.io.sync(&file).await?;
+        for (header, _) in &batches {
+            self.active.note(segment, header, header.size() as u64, interval);
+            self.epochs.begin(header.leader_epoch, header.base_offset);
+            self.end = header.next_offset();
+        }
+        let size = self.active.appended;
+        self.active.continue_at(size);
+        segment.size = Some(size);
+        self.restored = self.end - from;
         Ok(())
     }
 
@@ -315,6 +359,30 @@ impl<'a, I: Io> Opening<'a, I> {
         }
         Ok(usable)
     }
+}
+
+/// The batches of a journal that a log lacks which ends at `end`: those that follow it without a gap.
+fn lost(journaled: &[JournalEntry], mut end: i64) -> Vec<(Header, Bytes)> {
+    let mut batches = Vec::new();
+    for entry in journaled {
+        let mut reached = entry.base;
+        for mut bytes in entry.bytes.iter().cloned() {
+            while let Ok(header) = Header::parse(&bytes)
+                && header.size() <= bytes.len()
+            {
+                let batch = bytes.split_to(header.size());
+                if header.next_offset() > end {
+                    if reached > end {
+                        return batches;
+                    }
+                    end = header.next_offset();
+                    batches.push((header, batch));
+                }
+                reached = header.next_offset();
+            }
+        }
+    }
+    batches
 }
 
 /// Removes a segment's files.

@@ -9,6 +9,7 @@ use super::segment::{self, Active, Segment};
 use super::signal::{Gate, Lock, Signal};
 use super::types::{LogConfig, LogEvent, LogFailure, ReadError, SegmentSize};
 use super::{append::Gather, names};
+use crate::journal::{Journal, LogKey};
 use millrace_io::{Io, Open};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -36,6 +37,8 @@ pub(super) struct Inner<I: Io> {
     pub(super) dir: RefCell<PathBuf>,
     pub(super) topic_id: Uuid,
     pub(super) on_event: Rc<dyn Fn(LogEvent)>,
+    /// Where what must be durable goes first, and who this log is there.
+    pub(super) journal: RefCell<Option<(Journal<I>, LogKey)>>,
     pub(super) state: RefCell<State<I::File>>,
     /// Notified whenever something moved that somebody may wait for.
     pub(super) changed: Signal,
@@ -55,14 +58,21 @@ pub(super) struct State<F> {
     /// Appended and not handed to the machine yet.
     pub(super) gather: Gather,
     pub(super) log_start: i64,
+    /// Survives a power cut: in the segments, or in the journal.
     pub(super) durable: i64,
+    /// Survives a power cut in the segments alone.
+    pub(super) synced: i64,
+    /// In the journal, all of it from `durable` on.
+    pub(super) journaled: i64,
+    /// Durable, or handed to the journal and not heard of.
+    pub(super) handed: i64,
     pub(super) written: i64,
     pub(super) end: i64,
     pub(super) epochs: Epochs,
     pub(super) quarantine: Quarantine,
     /// A segment that was rolled and whose indexes are not durable yet: the checkpoint must not pass it.
     pub(super) unsettled: Option<i64>,
-    /// Someone wants everything below to be durable, whatever `write.caching` says.
+    /// Someone wants everything below to be durable in the segments, whatever `write.caching` says.
     pub(super) sync_wanted: i64,
     /// A task waits to sync what `flush.ms` does not leave to the page cache.
     pub(super) flush_timer: bool,
@@ -71,6 +81,8 @@ pub(super) struct State<F> {
     /// One task at a time rolls, allocates, closes or deletes.
     pub(super) busy: bool,
     pub(super) failure: Option<LogFailure>,
+    /// The log is none any more: nobody misses what it held.
+    pub(super) deleted: bool,
     /// Older segments whose files are open, longest untouched first.
     open_segments: VecDeque<i64>,
     bookmarks: VecDeque<Bookmark>,
@@ -88,6 +100,9 @@ impl<F: Clone> State<F> {
             gather: Gather::default(),
             log_start: 0,
             durable: end,
+            synced: end,
+            journaled: end,
+            handed: end,
             written: end,
             end,
             epochs: Epochs::default(),
@@ -99,6 +114,7 @@ impl<F: Clone> State<F> {
             syncing: false,
             busy: false,
             failure: None,
+            deleted: false,
             open_segments: VecDeque::new(),
             bookmarks: VecDeque::new(),
             snapshots: Vec::new(),
@@ -109,13 +125,13 @@ impl<F: Clone> State<F> {
         // Up to the end of a segment that was just left, no further: recovery looks at it again if the checkpoint ends there. To
         // go back to its beginning would take back what an earlier checkpoint said is durable.
         let left = self.unsettled.map(|_| self.last().base);
-        let limits = [Some(self.durable), left, self.epochs.unsaved_from()];
+        let limits = [Some(self.synced), left, self.epochs.unsaved_from()];
         limits.into_iter().flatten().min().unwrap_or(0)
     }
 
-    /// Nothing is on its way to the disk, and everything appended is durable.
+    /// Nothing is on its way to the disk, and everything appended is durable in the segments.
     pub(super) fn settled(&self) -> bool {
-        !self.writing && !self.syncing && self.durable == self.end
+        !self.writing && !self.syncing && self.synced == self.end
     }
 
     /// The active segment.

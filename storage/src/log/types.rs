@@ -70,6 +70,8 @@ pub enum Mutation {
     CutBelowCheckpoint,
     /// A compacted segment takes its place before it is on the disk.
     SwapUnsynced,
+    /// Recovery does not look into the journal.
+    ForgetJournal,
 }
 
 /// What happened to a log, told as soon as it is known. The listener must not call back into `reserve` synchronously;
@@ -189,6 +191,8 @@ pub struct Recovery {
     pub producer_snapshot: Option<ProducerSnapshot>,
     /// Bytes that were read and checked batch by batch.
     pub scanned_bytes: u64,
+    /// Offsets that the segments lacked and a journal had.
+    pub restored: i64,
 }
 
 /// Bytes that were cut off above the checkpoint, because they did not check out.

@@ -7,7 +7,7 @@ use millrace_io::Io;
 use millrace_io::simulated::{Crash, Faults, Host, Rng, SimIo, World};
 use millrace_proto::files::{RECOVERY_POINTS, parse_offset_file_name, parse_offsets};
 use millrace_storage::{
-    CleanStart, DataDir, Identity, Log, LogConfig, Mutation, OpenError, Recovery, RecoveryPoint,
+    CleanStart, DataDir, Identity, Journal, Log, LogConfig, Mutation, OpenError, Recovery, RecoveryPoint,
 };
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,7 @@ pub struct Outcome {
     pub flips: u64,
     pub cuts: u64,
     pub quarantines: u64,
+    pub restored: u64,
     pub batches: u64,
     pub segments: u64,
     pub trace: u64,
@@ -44,6 +45,7 @@ impl std::ops::AddAssign for Outcome {
         self.flips += other.flips;
         self.cuts += other.cuts;
         self.quarantines += other.quarantines;
+        self.restored += other.restored;
         self.batches += other.batches;
         self.segments += other.segments;
         self.trace ^= other.trace;
@@ -54,7 +56,7 @@ impl Outcome {
     /// A test that never meets what it is about proves nothing.
     pub fn assert_everything_happened(&self) {
         let counts = [self.power_cuts, self.clean_stops, self.crashes_in_recovery, self.failures, self.flips];
-        let found = [self.cuts, self.quarantines, self.batches, self.segments];
+        let found = [self.cuts, self.quarantines, self.restored, self.batches, self.segments];
         assert!(counts.iter().chain(&found).all(|n| *n > 0), "{self:?}");
     }
 }
@@ -73,6 +75,8 @@ pub fn run_seed(seed: u64, mutation: Mutation) -> Result<Outcome, String> {
         faults: random_faults(&mut rng),
         model: Rc::new(RefCell::new(Model::new())),
         outcome: Outcome::default(),
+        // Few frames fill a half; in some seeds none is made.
+        journal_bytes: if rng.chance(0.8) { rng.within(16_000..=200_000) } else { 0 },
         world,
         host,
         rng,
@@ -120,6 +124,7 @@ struct Story<F> {
     host: Host,
     rng: Rng,
     config: LogConfig,
+    journal_bytes: u64,
     faults: F,
     model: Shared,
     outcome: Outcome,
@@ -137,7 +142,12 @@ fn log_dir() -> PathBuf {
     Path::new(DATA).join("t-0")
 }
 
-async fn open(io: SimIo, model: Shared, config: LogConfig, epoch: i32) -> Result<Opened, String> {
+async fn open(
+    io: SimIo,
+    model: Shared,
+    (config, journal_bytes): (LogConfig, u64),
+    epoch: i32,
+) -> Result<Opened, String> {
     let identity = Identity { node_id: 1, cluster_id: None };
     let dir = DataDir::open(io.clone(), Path::new(DATA), identity).await.map_err(|e| e.to_string())?;
     let known = dir.logs().first().map(|l| l.recovery);
@@ -145,7 +155,9 @@ async fn open(io: SimIo, model: Shared, config: LogConfig, epoch: i32) -> Result
     let point = known.unwrap_or(RecoveryPoint { clean, ..RecoveryPoint::default() });
     let rolled = Rc::default();
     let on_event = listener(&model, &rolled);
-    let opened = Log::open(io.clone(), &log_dir(), config.clone(), point, on_event.clone()).await;
+    let journaled = dir.journaled();
+    let lost = journaled.of_log(TOPIC_ID, 0);
+    let opened = Log::restore(io.clone(), &log_dir(), config.clone(), point, &lost, on_event.clone()).await;
     let (log, found) = match opened {
         Ok(opened) => opened,
         Err(OpenError::NotCreated(_)) => {
@@ -161,12 +173,17 @@ async fn open(io: SimIo, model: Shared, config: LogConfig, epoch: i32) -> Result
                 leader_epochs: none,
                 producer_snapshot: None,
                 scanned_bytes: 0,
+                restored: 0,
             };
             (log, found)
         }
         Err(e) => return Err(e.to_string()),
     };
-    Ok(Opened { cx: Context { io, log, dir: Rc::new(dir), model, epoch }, found, rolled })
+    let journal = Journal::new(io.clone(), Path::new(DATA), (dir.next_journal(), 0), journal_bytes);
+    log.join(journal.clone(), 0);
+    // A crash may come before and after.
+    dir.remove_journals().await.map_err(|e| e.to_string())?;
+    Ok(Opened { cx: Context { io, log, journal, dir: Rc::new(dir), model, epoch }, found, rolled })
 }
 
 impl<F: Fn(&mut Faults)> Story<F> {
@@ -178,10 +195,16 @@ impl<F: Fn(&mut Faults)> Story<F> {
         }
         self.epoch += 1;
         let io = self.host.core(0);
-        let opened = self.world.run_until(open(io, self.model.clone(), self.config.clone(), self.epoch))?;
+        let opened = self.world.run_until(open(
+            io,
+            self.model.clone(),
+            (self.config.clone(), self.journal_bytes),
+            self.epoch,
+        ))?;
         let Opened { cx, found, rolled } = opened;
         self.outcome.cuts += u64::from(found.cut.is_some());
         self.outcome.quarantines += found.quarantined.len() as u64;
+        self.outcome.restored += found.restored as u64;
         if found.topic_id != TOPIC_ID {
             return Err(format!("the topic id is {}", found.topic_id));
         }
@@ -201,7 +224,8 @@ impl<F: Fn(&mut Faults)> Story<F> {
     /// Recovery itself is interrupted: what it has done so far must do no harm.
     fn crash_in_recovery(&mut self) {
         let io = self.host.core(0);
-        let (model, config, epoch) = (Rc::new(RefCell::new(Model::new())), self.config.clone(), self.epoch);
+        let model = Rc::new(RefCell::new(Model::new()));
+        let (config, epoch) = ((self.config.clone(), self.journal_bytes), self.epoch);
         io.clone().spawn(async move {
             let _ = open(io, model, config, epoch).await;
         });
@@ -278,8 +302,10 @@ impl<F: Fn(&mut Faults)> Story<F> {
         let cx = cx.clone();
         self.world.run_until(async move {
             if cx.log.close().await.is_err() {
+                let _ = cx.journal.close(false).await;
                 return false;
             }
+            let _ = cx.journal.close(true).await;
             let offsets = cx.offsets();
             let marked = cx.dir.checkpoint(vec![offsets]).await.is_ok();
             // Other tasks may hold the directory; the marker is what counts.

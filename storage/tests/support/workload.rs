@@ -8,7 +8,7 @@ use millrace_proto::batch::{Builder, Header, Options, stamp};
 use millrace_proto::compression::Codec;
 use millrace_proto::files::{encode_producer_snapshot, encode_recent_batches};
 use millrace_storage::{
-    DataDir, Log, LogEvent, PartitionOffsets, ReadError, ReserveError, TimestampedOffset,
+    DataDir, Journal, Log, LogEvent, PartitionOffsets, ReadError, ReserveError, TimestampedOffset,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,6 +21,7 @@ pub type Shared = Rc<RefCell<Model>>;
 pub struct Context {
     pub io: SimIo,
     pub log: Log<SimIo>,
+    pub journal: Journal<SimIo>,
     pub dir: Rc<DataDir<SimIo>>,
     pub model: Shared,
     pub epoch: i32,

@@ -1,0 +1,349 @@
+//! One file for what the logs of a shard want durable at one time: written once for all of them, where each would sync a file
+//! of its own.
+//!
+//! A log hands over what it writes ([`Journal::add`]) and is told when that is in the journal ([`Member::journaled`]): then it
+//! survives a power cut, for a start reads the journal and appends what the log has lost ([`found`]). The file has two
+//! halves. When one is full the other is written, and meanwhile each log that is in the full one makes its own file durable;
+//! after the last of them the half is free. While neither has room, logs sync their own files, as they do without a journal.
+//!
+//! The blocks of the file were written before, and a frame is written past the page cache: that takes one operation, where a
+//! sync of a log that grew takes a commit of the file system's journal besides.
+
+pub(crate) mod found;
+
+use bytes::Bytes;
+use millrace_io::{BLOCK, Io, Open};
+use millrace_proto::files::{
+    JOURNAL_BLOCK, JournalEntry, JournalPlace, encode_journal_frame, journal_file_name, journal_frame_len,
+};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+use uuid::Uuid;
+
+const _: () = assert!(BLOCK == JOURNAL_BLOCK, "frames begin where blocks do");
+
+/// At most so many bytes and entries in a frame: the next one should not have to wait for long.
+const MAX_FRAME: usize = 1 << 20;
+const MAX_ENTRIES: usize = 1024;
+/// Entries from this size on are not worth being written twice.
+const LARGEST_ENTRY: usize = 512 << 10;
+/// How many logs make their files durable at once when a half is full.
+const SETTLE_AT_ONCE: usize = 8;
+/// How long a journal that could not be made for want of room is done without.
+const RETRY: Duration = Duration::from_secs(10);
+/// Zeros that a new file is filled with at once.
+const FILL: usize = 1 << 20;
+
+/// A log as its journal knows it.
+pub(crate) trait Member {
+    /// What was handed over from the first offset to the second survives a power cut.
+    fn journaled(&self, offsets: (i64, i64));
+    /// What was handed over last is not in the journal.
+    fn not_journaled(self: Rc<Self>);
+    /// Makes the log's own file durable below `end`; whether nothing of the journal is needed for that any more.
+    fn settle(self: Rc<Self>, end: i64) -> Pin<Box<dyn Future<Output = bool>>>;
+}
+
+/// A log, by what does not change when its directory does.
+pub(crate) type LogKey = (Uuid, i32);
+
+/// A shard's journal in one data directory. A clone is another handle on the same.
+pub struct Journal<I: Io>(Rc<Inner<I>>);
+
+impl<I: Io> Clone for Journal<I> {
+    fn clone(&self) -> Self {
+        Journal(self.0.clone())
+    }
+}
+
+struct Inner<I: Io> {
+    io: I,
+    dir: PathBuf,
+    name: String,
+    /// Bytes of a half.
+    half: u64,
+    run: u128,
+    state: RefCell<State<I::File>>,
+    /// Handed over and not written yet.
+    pending: RefCell<VecDeque<Pending>>,
+    writing: Cell<bool>,
+}
+
+struct Pending {
+    member: Rc<dyn Member>,
+    entry: JournalEntry,
+    bytes: usize,
+}
+
+enum State<F> {
+    /// There is no file, and before this time none is tried.
+    Absent(Duration),
+    /// The file is being made.
+    Coming,
+    Ready(Ready<F>),
+    /// Done without until the next start.
+    Broken,
+}
+
+struct Ready<F> {
+    file: F,
+    halves: [Half; 2],
+    /// Which of them is written.
+    current: usize,
+    place: JournalPlace,
+}
+
+#[derive(Default)]
+struct Half {
+    /// Bytes that are taken from its beginning on.
+    used: u64,
+    /// Whom it holds something of, each with its end in here.
+    members: BTreeMap<LogKey, (Rc<dyn Member>, i64)>,
+    /// It is full, and logs make themselves independent of it.
+    leaving: bool,
+}
+
+impl<F> Ready<F> {
+    /// Where a frame of `len` bytes goes. `None` if there is no room for it; the half that is to be left, if one is.
+    fn room(&mut self, half: u64, len: u64) -> (Option<u64>, Option<usize>) {
+        let mut left = None;
+        let current = &self.halves[self.current];
+        if current.leaving || current.used + len > half {
+            let other = 1 - self.current;
+            let full = &mut self.halves[self.current];
+            if !full.leaving {
+                full.leaving = true;
+                left = Some(self.current);
+            }
+            if self.halves[other].leaving || len > half {
+                return (None, left);
+            }
+            self.current = other;
+            self.halves[other] = Half::default();
+            self.place = JournalPlace { generation: self.place.generation + 1, sequence: 0, ..self.place };
+        }
+        (Some(self.current as u64 * half + self.halves[self.current].used), left)
+    }
+}
+
+impl<I: Io> Journal<I> {
+    /// The journal of `shard` in the data directory `dir`, of about `bytes` bytes; `number` is one that no journal there has. Nothing is
+    /// made before a log hands something over.
+    pub fn new(io: I, dir: &Path, (number, shard): (u64, usize), bytes: u64) -> Self {
+        let run = (u128::from(io.random()) << 64) | u128::from(io.random());
+        Journal(Rc::new(Inner {
+            dir: dir.to_path_buf(),
+            name: journal_file_name(number, shard),
+            half: bytes / 2 / BLOCK * BLOCK,
+            run,
+            state: RefCell::new(State::Absent(io.now())),
+            pending: RefCell::default(),
+            writing: Cell::new(false),
+            io,
+        }))
+    }
+
+    /// Hands over what a log writes: `bytes`, from offset `offsets.0` to `offsets.1`. `false` if the journal does not take it.
+    pub(crate) fn add(
+        &self,
+        member: &Rc<dyn Member>,
+        (topic_id, partition): LogKey,
+        (base, end): (i64, i64),
+        bytes: &[Bytes],
+    ) -> bool {
+        let inner = &self.0;
+        let len = bytes.iter().map(Bytes::len).sum();
+        if len > LARGEST_ENTRY.min(inner.half as usize / 4) || !inner.takes() {
+            return false;
+        }
+        let entry = JournalEntry { topic_id, partition, base, end, bytes: bytes.to_vec() };
+        inner.pending.borrow_mut().push_back(Pending { member: member.clone(), entry, bytes: len });
+        if !inner.writing.replace(true) {
+            inner.io.spawn(inner.clone().write_all());
+        }
+        true
+    }
+}
+
+impl<I: Io> Journal<I> {
+    /// Takes nothing any more. `clean` says that every log was closed without an error: then nobody needs the file.
+    /// # Errors
+    /// The file could not be removed; the next start finds nothing new in it.
+    pub async fn close(&self, clean: bool) -> std::io::Result<()> {
+        let was = self.0.state.replace(State::Broken);
+        match was {
+            State::Ready(_) if clean => self.0.io.remove_file(&self.0.dir.join(&self.0.name)).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<I: Io> Inner<I> {
+    /// Whether there is a file with room, as far as is known; sees to it that there will be one.
+    fn takes(self: &Rc<Self>) -> bool {
+        let mut state = self.state.borrow_mut();
+        match &*state {
+            State::Ready(ready) => !(ready.halves[0].leaving && ready.halves[1].leaving),
+            State::Absent(until) if self.half > 0 && self.io.now() >= *until => {
+                *state = State::Coming;
+                self.io.spawn(self.clone().make());
+                false
+            }
+            State::Absent(_) | State::Coming | State::Broken => false,
+        }
+    }
+
+    async fn make(self: Rc<Self>) {
+        let made = self.make_file().await;
+        if !matches!(*self.state.borrow(), State::Coming) {
+            // Closed meanwhile: the next start finds it empty.
+            return;
+        }
+        *self.state.borrow_mut() = match made {
+            Ok(file) => State::Ready(Ready {
+                file,
+                halves: Default::default(),
+                current: 0,
+                place: JournalPlace { run: self.run, generation: 0, sequence: 0 },
+            }),
+            Err(error) => {
+                tracing::warn!(dir = %self.dir.display(), %error, "no journal: each log is synced by itself");
+                State::Absent(self.io.now() + RETRY)
+            }
+        };
+    }
+
+    /// A file of which every block was written.
+    async fn make_file(&self) -> std::io::Result<I::File> {
+        let path = self.dir.join(&self.name);
+        let file = self.io.open(&path, Open::Create).await?;
+        let filled = self.fill(&file).await;
+        if let Err(error) = filled {
+            // What the disk lacks room for should not take any.
+            self.io.remove_file(&path).await?;
+            return Err(error);
+        }
+        self.io.open(&path, Open::Through).await
+    }
+
+    async fn fill(&self, file: &I::File) -> std::io::Result<()> {
+        let (zeros, len) = (Bytes::from(vec![0; FILL]), self.half * 2);
+        self.io.allocate(file, 0, len).await?;
+        let mut at = 0;
+        while at < len {
+            let piece = zeros.slice(..FILL.min((len - at) as usize));
+            at += piece.len() as u64;
+            self.io.write_at(file, at - piece.len() as u64, vec![piece]).await?;
+        }
+        self.io.sync(file).await?;
+        self.io.sync_dir(&self.dir).await
+    }
+
+    async fn write_all(self: Rc<Self>) {
+        loop {
+            let (members, entries) = self.take();
+            if entries.is_empty() {
+                break;
+            }
+            if self.write(&members, &entries).await {
+                for (member, entry) in members.iter().zip(&entries) {
+                    member.journaled((entry.base, entry.end));
+                }
+            } else {
+                members.into_iter().for_each(|member| member.not_journaled());
+            }
+        }
+        self.writing.set(false);
+    }
+
+    fn take(&self) -> (Vec<Rc<dyn Member>>, Vec<JournalEntry>) {
+        let most = MAX_FRAME.min(self.half as usize / 2);
+        let mut pending = self.pending.borrow_mut();
+        let (mut bytes, mut members, mut entries) = (0, Vec::new(), Vec::new());
+        while entries.len() < MAX_ENTRIES
+            && let Some(next) = pending.pop_front_if(|next| bytes == 0 || bytes + next.bytes <= most)
+        {
+            bytes += next.bytes;
+            members.push(next.member);
+            entries.push(next.entry);
+        }
+        (members, entries)
+    }
+
+    /// Writes a frame; whether that survives a power cut.
+    async fn write(self: &Rc<Self>, members: &[Rc<dyn Member>], entries: &[JournalEntry]) -> bool {
+        let bytes = entries.iter().flat_map(|entry| &entry.bytes).map(Bytes::len).sum();
+        let len = journal_frame_len(entries.len(), bytes).next_multiple_of(BLOCK);
+        let (file, at, place) = {
+            let mut state = self.state.borrow_mut();
+            let State::Ready(ready) = &mut *state else { return false };
+            let (at, left) = ready.room(self.half, len);
+            if let Some(left) = left {
+                self.io.spawn(self.clone().leave(left));
+            }
+            let Some(at) = at else { return false };
+            let half = &mut ready.halves[ready.current];
+            half.used += len;
+            // Before it is written: a half is left for all that may be in it.
+            for (member, entry) in members.iter().zip(entries) {
+                half.members.insert((entry.topic_id, entry.partition), (member.clone(), entry.end));
+            }
+            let place = ready.place;
+            ready.place.sequence += 1;
+            (ready.file.clone(), at, place)
+        };
+        let written = self.io.write_through(&file, at, encode_journal_frame(place, entries)).await;
+        if let Err(error) = &written {
+            tracing::error!(dir = %self.dir.display(), %error, "the journal cannot be written: each log is synced by itself until the restart");
+            *self.state.borrow_mut() = State::Broken;
+        }
+        written.is_ok()
+    }
+
+    /// Makes every log that is in the half independent of it; then it may be written again.
+    async fn leave(self: Rc<Self>, which: usize) {
+        let members = match &mut *self.state.borrow_mut() {
+            State::Ready(ready) => std::mem::take(&mut ready.halves[which].members),
+            _ => return,
+        };
+        let left: Rc<Cell<usize>> = Rc::new(Cell::new(SETTLE_AT_ONCE));
+        let queue = Rc::new(RefCell::new(members.into_values()));
+        let whole = Rc::new(Cell::new(true));
+        for _ in 0..SETTLE_AT_ONCE {
+            let (journal, queue, whole, left) = (self.clone(), queue.clone(), whole.clone(), left.clone());
+            self.io.spawn(async move {
+                loop {
+                    let next = queue.borrow_mut().next();
+                    let Some((member, end)) = next else { break };
+                    whole.set(whole.get() & member.settle(end).await);
+                }
+                left.set(left.get() - 1);
+                if left.get() == 0 {
+                    journal.left(which, whole.get());
+                }
+            });
+        }
+    }
+
+    fn left(&self, which: usize, whole: bool) {
+        let mut state = self.state.borrow_mut();
+        if !whole {
+            // What a log failed to make durable is nowhere else: the next start needs it.
+            tracing::error!(dir = %self.dir.display(), "a log that the journal holds records of failed: the journal is kept for the next start");
+            *state = State::Broken;
+        } else if let State::Ready(ready) = &mut *state {
+            ready.halves[which].leaving = false;
+            if ready.current == which {
+                // The other one was not free when this one was full.
+                ready.halves[which] = Half::default();
+                ready.place =
+                    JournalPlace { generation: ready.place.generation + 1, sequence: 0, ..ready.place };
+            }
+        }
+    }
+}
