@@ -200,6 +200,9 @@ impl<I: Io> Setup<I> {
             close.push(closing);
             closed.push(is_closed);
         }
+        if let Some(driver) = shard.metadata_driver() {
+            driver.forget_journals(&published).await;
+        }
         let addresses = ports.addresses;
         ports.open(&io, &shard);
         (self.on_event)(Event::Serving(addresses));

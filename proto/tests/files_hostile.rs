@@ -34,6 +34,14 @@ fn samples() -> [Vec<u8>; targets::FORMATS as usize] {
         coordinator_epoch: -1,
         current_txn_first_offset: -1,
     };
+    let place = files::JournalPlace { run: 7, generation: 3, sequence: 2 };
+    let entry_of = |partition| files::JournalEntry {
+        topic_id: id,
+        partition,
+        base: 5,
+        end: 8,
+        bytes: vec!["some batches".into()],
+    };
     let batch = files::RecentBatch { last_sequence: 5, last_offset: 9, offset_delta: 0, timestamp: 77 };
     let recent = files::RecentBatches { producer_id: 1, producer_epoch: 0, batches: vec![batch; 5] };
     [
@@ -44,6 +52,7 @@ fn samples() -> [Vec<u8>; targets::FORMATS as usize] {
         files::encode_offsets(&offsets).into(),
         files::encode_leader_epochs(&epochs).into(),
         files::encode_producer_snapshot(&[entry; 3]),
+        files::encode_journal_frame(place, &[entry_of(3), entry_of(0)]).concat(),
         files::encode_recent_batches(&[recent.clone(), recent]),
     ]
 }

@@ -81,6 +81,8 @@ impl Server {
             grpc: at(9095),
             http: at(9644),
             data_dirs: vec![DATA.into()],
+            // So small that halves fill and are left within a world.
+            journal_bytes: 256 << 10,
             ..Config::default()
         };
         *self.phase.lock().unwrap_or_else(|e| e.into_inner()) = Phase::Starting;

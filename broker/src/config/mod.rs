@@ -86,6 +86,8 @@ pub struct Config {
     pub topics: TopicSettings,
     /// `log.retention.check.interval.ms`: how often partitions are looked at for what they need not keep.
     pub retention_check: Duration,
+    /// `log.journal.bytes`: the size of each shard's journal in each log directory; 0 for none.
+    pub journal_bytes: u64,
     /// How compaction goes about its work.
     pub cleaner: Cleaner,
     /// How groups are kept.
@@ -116,6 +118,7 @@ impl Default for Config {
             default_replication_factor: 1,
             topics: TopicSettings::default(),
             retention_check: Duration::from_secs(300),
+            journal_bytes: 64 << 20,
             cleaner: Cleaner::default(),
             groups: Groups::default(),
             limits: Limits::default(),

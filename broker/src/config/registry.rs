@@ -221,6 +221,8 @@ static OWN: &[Setting] = &[
         |d, v| { d.config.topics.producer_expiration = millis(v, 1..=I32)?; Ok(()) }, |c| Some(c.topics.producer_expiration.as_millis().to_string())),
     field!(true "log.retention.check.interval.ms" Long "How often partitions are looked at for what they need not keep.",
         |d, v| { d.config.retention_check = millis(v, 1..=YEAR)?; Ok(()) }, |c| Some(c.retention_check.as_millis().to_string())),
+    field!(false "log.journal.bytes" Long "Bytes of each shard's journal in each log directory: what acknowledged records must survive a power cut is written there once for all partitions, before each partition is synced by itself. 0 for none.",
+        |d, v| { d.config.journal_bytes = number(v, 0..=1 << 40)?; Ok(()) }, |c| Some(c.journal_bytes.to_string())),
     field!(true "log.cleaner.enable" Boolean "Whether topics are compacted that have `cleanup.policy=compact`.",
         |d, v| { d.config.cleaner.enabled = boolean(v)?; Ok(()) }, |c| Some(c.cleaner.enabled.to_string())),
     field!(true "log.cleaner.threads" Int "How many threads compact. Every shard compacts its own partitions, one at a time, whatever this says.",

@@ -22,8 +22,8 @@ use millrace_logic::meta::{
 use millrace_logic::offset::{LogEnd, Offset};
 use millrace_proto::batch::Header;
 use millrace_storage::{
-    DataDirError, DataDirs, DirectoryInUse, DirectoryOffline, Log, OpenError, PartitionOffsets, ReadError,
-    RecoveryPoint,
+    DataDirError, DataDirs, DirectoryInUse, DirectoryOffline, Journaled, Log, OpenError, PartitionOffsets,
+    ReadError, RecoveryPoint,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,6 +44,8 @@ pub struct Published {
     pub cluster_id: Arc<str>,
     /// What the checkpoints say of the logs that were there at the start.
     pub recovery: BTreeMap<(String, i32), RecoveryPoint>,
+    /// What journals hold of logs, at the start.
+    pub journaled: Arc<Journaled>,
     /// Where logs are.
     pub directories: Arc<Directories>,
 }
@@ -190,6 +192,7 @@ impl<I: Io> MetadataDriver<I> {
             image,
             cluster_id: data_dirs.cluster_id().into(),
             recovery: found.recovery,
+            journaled: Arc::new(data_dirs.journaled()),
             directories: directories.clone(),
         };
         let (deciding, data_dirs) = (Mutex::new(deciding), Mutex::new(Some(data_dirs)));
@@ -217,6 +220,24 @@ impl<I: Io> MetadataDriver<I> {
             deciding.append(&self.io, &records).await?;
         }
         Ok(deciding.image.clone())
+    }
+
+    /// Every shard has opened its logs. The journals that were there at the start are of no use any more, unless a log that they hold
+    /// something of could not be opened: then they stay for the next start.
+    pub async fn forget_journals(&self, published: &Published) {
+        let needed = published.journaled.unsettled().into_iter().find(|(topic, _)| {
+            // Of a topic that was deleted nobody wants anything.
+            published.image.topic_by_id(*topic).is_some()
+        });
+        if let Some((topic, partition)) = needed {
+            tracing::warn!(%topic, partition, "the journal has records of a partition that is offline: it is kept for the next start");
+            return;
+        }
+        if let Some(data_dirs) = &*self.data_dirs.lock().await
+            && let Err(error) = data_dirs.remove_journals().await
+        {
+            tracing::warn!(%error, "a journal of an earlier start cannot be removed");
+        }
     }
 
     /// The log directories.
@@ -297,6 +318,7 @@ impl<I: Io> MetadataDriver<I> {
             image: deciding.image.clone(),
             changes,
             cluster_id: shard.cluster_id().clone(),
+            journaled: Arc::default(),
             recovery: BTreeMap::new(),
             directories: self.directories.clone(),
         });

@@ -12,7 +12,6 @@ use millrace_logic::partition::LeaderEpoch;
 use millrace_logic::placement::shard_of;
 use millrace_proto::files::{encode_uuid, partition_dir_name};
 use millrace_storage::{CreateError, OpenError, RecoveryPoint, put_aside};
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -127,18 +126,22 @@ impl<I: Io> Shard<I> {
         recovery: Option<RecoveryPoint>,
     ) -> Result<Rc<PartitionDriver<I>>, PartitionError> {
         let state = &self.0;
-        let dir = self.directory(topic, id.partition)?.join(partition_dir_name(&topic.name, id.partition));
+        let directory = self.directory(topic, id.partition)?;
+        let dir =
+            state.directories.in_use[directory].path.join(partition_dir_name(&topic.name, id.partition));
+        let journaled = state.journaled.of_log(id.topic, id.partition);
         let behaviour = state.config.effective(image, &topic.name).behaviour();
         let place = || Place {
             id,
             topic: topic.name.clone(),
             dir: &dir,
             recovery,
+            journaled: &journaled,
             broker: state.config.node_id,
             leader_epoch: LeaderEpoch::new(leader_epoch),
             behaviour: behaviour.clone(),
         };
-        match PartitionDriver::start(state.io.clone(), state.house.clone(), place()).await {
+        let started = match PartitionDriver::start(state.io.clone(), state.house.clone(), place()).await {
             // A topic of this name was deleted and made again, and its directory could not be renamed in between: keep what is not ours.
             Err(
                 error @ (PartitionError::Foreign { .. } | PartitionError::Create(CreateError::Exists(_))),
@@ -150,20 +153,23 @@ impl<I: Io> Shard<I> {
                 PartitionDriver::start(state.io.clone(), state.house.clone(), place).await
             }
             started => started,
-        }
+        }?;
+        started.log.join(&state.journals[directory], id.partition);
+        state.journaled.settled(id.topic, id.partition);
+        Ok(started)
     }
 
-    /// The log directory that a partition of this broker is in.
-    fn directory(&self, topic: &Topic, partition: i32) -> Result<&Path, PartitionError> {
+    /// Which of the log directories that are in use a partition of this broker is in.
+    fn directory(&self, topic: &Topic, partition: i32) -> Result<usize, PartitionError> {
         let Directories { in_use, offline } = &*self.0.directories;
         let state = usize::try_from(partition).ok().and_then(|at| topic.partitions.get(at));
         let found = match state.and_then(|state| state.directory(self.0.config.node_id)) {
-            Some(id) => in_use.iter().find(|known| known.id == id).ok_or(id),
+            Some(id) => in_use.iter().position(|known| known.id == id).ok_or(id),
             // It was made before there were several, and is not in any of those that are used.
-            None if offline.is_empty() => in_use.first().ok_or(Uuid::nil()),
+            None if offline.is_empty() && !in_use.is_empty() => Ok(0),
             None => Err(Uuid::nil()),
         };
-        found.map(|known| known.path.as_path()).map_err(|id| {
+        found.map_err(|id| {
             let reasons: Vec<_> = offline.iter().map(|directory| directory.why.as_str()).collect();
             PartitionError::NoDirectory { id: encode_uuid(id), reasons: reasons.join("; ") }
         })

@@ -49,7 +49,7 @@ use millrace_logic::group::{Request, Response};
 use millrace_logic::meta::{Image, Topic};
 use millrace_proto::batch::Checked;
 use millrace_proto::kafka::error::ErrorCode;
-use millrace_storage::{Extent, LogFailure, PartitionOffsets};
+use millrace_storage::{Extent, Journal, Journaled, LogFailure, PartitionOffsets};
 use partition_driver::{Owner, PartitionDriver, PartitionId};
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -98,6 +98,10 @@ struct State<I: Io> {
     cluster_id: Arc<str>,
     /// Where logs are.
     directories: Arc<Directories>,
+    /// This shard's journal in each directory that is in use.
+    journals: Vec<Journal<I>>,
+    /// What earlier journals hold of logs that were not opened yet.
+    journaled: Arc<Journaled>,
     partitions: RefCell<Map<PartitionId, Rc<PartitionDriver<I>>>>,
     /// Partitions that should be here and could not be opened.
     failed: RefCell<BTreeMap<PartitionId, Unopened>>,
@@ -163,7 +167,12 @@ impl<I: Io> Shard<I> {
             failures: RefCell::default(),
             metrics: metrics.clone(),
         });
+        let in_use = published.directories.in_use.iter();
+        let journals = in_use
+            .map(|known| Journal::new(io.clone(), &known.path, (known.journal, index), config.journal_bytes));
         Self(Rc::new(State {
+            journals: journals.collect(),
+            journaled: published.journaled.clone(),
             budget: SizedBudget::new(config.limits.shard_bytes),
             image: RefCell::new(published.image.clone()),
             rules: RefCell::default(),
@@ -486,6 +495,11 @@ impl<I: Io> Shard<I> {
             let closed = futures_util::future::join_all(some.iter().map(PartitionDriver::close)).await;
             let failed = some.iter().zip(closed).filter(|(_, closed)| !closed);
             unclean.extend(failed.map(|(driver, _)| (driver.topic().clone(), driver.id().partition)));
+        }
+        for journal in &self.0.journals {
+            if let Err(error) = journal.close(unclean.is_empty()).await {
+                tracing::warn!(%error, "a journal cannot be removed");
+            }
         }
         self.0.grpc.take();
         Closed { offsets: drivers.iter().map(|driver| driver.offsets()).collect(), unclean, lost: false }

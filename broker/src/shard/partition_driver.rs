@@ -17,8 +17,8 @@ use millrace_logic::partition::{
 use millrace_logic::retention::Retention;
 use millrace_proto::batch::{self, Checked, Header};
 use millrace_storage::{
-    CreateError, Extent, Log, LogEvent, LogFailure, OpenError, PartitionOffsets, ReadError, Recovery,
-    RecoveryPoint, ReserveError, TimestampedOffset,
+    CreateError, Extent, JournalEntry, Log, LogEvent, LogFailure, OpenError, PartitionOffsets, ReadError,
+    Recovery, RecoveryPoint, ReserveError, TimestampedOffset,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -99,6 +99,8 @@ pub struct Place<'a> {
     pub dir: &'a Path,
     /// What the checkpoints say, if the directory was there at the start.
     pub recovery: Option<RecoveryPoint>,
+    /// What journals hold of its log.
+    pub journaled: &'a [JournalEntry],
     /// The broker's number.
     pub broker: i32,
     /// The epoch in which it leads.
@@ -158,7 +160,8 @@ impl<I: Io> PartitionDriver<I> {
         let mut producers = Producers::new(settings.max_producers);
         let opened = match place.recovery {
             Some(point) => {
-                Log::open(io.clone(), place.dir, log_config.clone(), point, on_event.clone()).await
+                let (config, on_event) = (log_config.clone(), on_event.clone());
+                Log::restore(io.clone(), place.dir, config, point, place.journaled, on_event).await
             }
             None => Err(OpenError::NotCreated(place.dir.to_owned())),
         };
@@ -554,6 +557,14 @@ fn report(place: &Place<'_>, recovery: &Recovery) {
         tracing::warn!(
             topic, partition, offset = cut.offset, bytes = cut.bytes, kept = ?cut.kept,
             "the log's end did not check out and was cut: {}", cut.reason
+        );
+    }
+    if recovery.restored > 0 {
+        tracing::info!(
+            topic,
+            partition,
+            offsets = recovery.restored,
+            "the log's end came back from the journal"
         );
     }
     for range in &recovery.quarantined {

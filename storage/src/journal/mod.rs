@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -58,6 +58,15 @@ pub struct Journal<I: Io>(Rc<Inner<I>>);
 impl<I: Io> Clone for Journal<I> {
     fn clone(&self) -> Self {
         Journal(self.0.clone())
+    }
+}
+
+/// A journal as its logs know it: it knows them, and goes with its owner.
+pub(crate) struct WeakJournal<I: Io>(Weak<Inner<I>>);
+
+impl<I: Io> WeakJournal<I> {
+    pub(crate) fn upgrade(&self) -> Option<Journal<I>> {
+        self.0.upgrade().map(Journal)
     }
 }
 
@@ -146,6 +155,10 @@ impl<I: Io> Journal<I> {
             writing: Cell::new(false),
             io,
         }))
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakJournal<I> {
+        WeakJournal(Rc::downgrade(&self.0))
     }
 
     /// Hands over what a log writes: `bytes`, from offset `offsets.0` to `offsets.1`. `false` if the journal does not take it.

@@ -185,6 +185,7 @@ impl<I: Io> Inner<I> {
     fn hand_over(self: &Rc<Self>, offsets: (i64, i64), bufs: &[Bytes]) {
         let journal = self.journal.borrow();
         let Some((journal, key)) = &*journal else { return };
+        let Some(journal) = journal.upgrade() else { return };
         if self.state.borrow().may_hand_over(offsets.0) {
             let member: Rc<dyn Member> = self.clone();
             if journal.add(&member, *key, offsets, bufs) {

@@ -104,9 +104,10 @@ impl<I: Io> Log<I> {
         opened.map(|(inner, found)| (Log(inner), found))
     }
 
-    /// From now on the log makes what is appended durable through `journal` where that is cheaper. `partition` is its number in the topic.
-    pub fn join(&self, journal: Journal<I>, partition: i32) {
-        *self.0.journal.borrow_mut() = Some((journal, (self.0.topic_id, partition)));
+    /// From now on the log makes what is appended durable through `journal` where that is cheaper and as long as that is there.
+    /// `partition` is the log's number in the topic.
+    pub fn join(&self, journal: &Journal<I>, partition: i32) {
+        *self.0.journal.borrow_mut() = Some((journal.downgrade(), (self.0.topic_id, partition)));
     }
 
     /// The log's directory.

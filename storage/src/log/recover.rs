@@ -46,7 +46,9 @@ pub(super) async fn open<I: Io>(
     };
     let topic_id = topic_id.unwrap_or(Uuid::nil());
     let mut opening = Opening::begin(&io, dir, config, point).await.map_err(failed)?;
-    let (state, snapshot) = opening.run(listing, journaled).await.map_err(failed)?;
+    // Another topic of the same name may have left the directory behind.
+    let own: Vec<_> = journaled.iter().filter(|entry| entry.topic_id == topic_id).cloned().collect();
+    let (state, snapshot) = opening.run(listing, &own).await.map_err(failed)?;
     let recovery = Recovery {
         topic_id,
         log_start: state.log_start,

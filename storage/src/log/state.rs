@@ -9,7 +9,7 @@ use super::segment::{self, Active, Segment};
 use super::signal::{Gate, Lock, Signal};
 use super::types::{LogConfig, LogEvent, LogFailure, ReadError, SegmentSize};
 use super::{append::Gather, names};
-use crate::journal::{Journal, LogKey};
+use crate::journal::{LogKey, WeakJournal};
 use millrace_io::{Io, Open};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -37,8 +37,8 @@ pub(super) struct Inner<I: Io> {
     pub(super) dir: RefCell<PathBuf>,
     pub(super) topic_id: Uuid,
     pub(super) on_event: Rc<dyn Fn(LogEvent)>,
-    /// Where what must be durable goes first, and who this log is there.
-    pub(super) journal: RefCell<Option<(Journal<I>, LogKey)>>,
+    /// Where what must be durable goes first, as long as there is one, and who this log is there.
+    pub(super) journal: RefCell<Option<(WeakJournal<I>, LogKey)>>,
     pub(super) state: RefCell<State<I::File>>,
     /// Notified whenever something moved that somebody may wait for.
     pub(super) changed: Signal,

@@ -180,7 +180,7 @@ async fn open(
         Err(e) => return Err(e.to_string()),
     };
     let journal = Journal::new(io.clone(), Path::new(DATA), (dir.next_journal(), 0), journal_bytes);
-    log.join(journal.clone(), 0);
+    log.join(&journal, 0);
     // A crash may come before and after.
     dir.remove_journals().await.map_err(|e| e.to_string())?;
     Ok(Opened { cx: Context { io, log, journal, dir: Rc::new(dir), model, epoch }, found, rolled })
