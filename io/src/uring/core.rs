@@ -3,6 +3,7 @@
 use super::blocking::Helper;
 use super::cold::Pipes;
 use super::inlet;
+use super::pace::Pace;
 use super::ring::{Key, Ring, State};
 use super::signals::Termination;
 use super::tasks::{Doorbell, Task, guard};
@@ -26,6 +27,7 @@ pub(super) struct Core {
     pub(super) tasks: RefCell<Slab<Task>>,
     pub(super) counters: Count,
     pub(super) pipes: RefCell<Pipes>,
+    pub(super) pace: Pace,
     /// Kept from one durable write to the next.
     pub(super) aligned: Cell<Option<Aligned>>,
     pub(super) timers: Timers,
@@ -70,6 +72,7 @@ impl Core {
             tasks: RefCell::default(),
             counters: Count::default(),
             pipes: RefCell::new(pipes),
+            pace: Pace::new(started),
             aligned: Cell::default(),
             timers: Timers::default(),
             helper: Helper::default(),

@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// An open file, shared.
 #[derive(Clone, Debug)]
@@ -111,6 +112,7 @@ pub(super) async fn read_up_to(
 pub(super) async fn write_at(core: &Rc<Core>, file: &File, mut offset: u64, bufs: Vec<Bytes>) -> Result<()> {
     let mut gather = Gather::new();
     gather.fill(bufs);
+    offset += write_inline(core, file, offset, &mut gather)?;
     while !gather.is_done() {
         let (result, keep) = core.write(file, offset, gather).await;
         let Keep::Gather(kept) = keep else { unreachable!("a write keeps its buffers") };
@@ -128,6 +130,36 @@ pub(super) async fn write_at(core: &Rc<Core>, file: &File, mut offset: u64, bufs
     }
     core.counters.add(|c| c.writes += 1);
     Ok(())
+}
+
+/// Writes what may be written on the core: how much that is. The rest is the ring's.
+fn write_inline(core: &Core, file: &File, offset: u64, gather: &mut Gather) -> Result<u64> {
+    let mut written = 0;
+    let mut now = Instant::now();
+    while !gather.is_done() && core.pace.allows(gather.len(), now) {
+        let (pieces, count) = gather.pieces();
+        let at = i64::try_from(offset + written)
+            .map_err(|_| Error::new(ErrorKind::InvalidInput, "a file cannot be that long"))?;
+        // SAFETY: the pieces and what they point to live in `gather`, which nobody changes before the call returns.
+        let result = unsafe { libc::pwritev(file.raw(), pieces, count as i32, at) };
+        let after = Instant::now();
+        core.pace.took(now, after);
+        now = after;
+        match usize::try_from(result) {
+            // The ring says why.
+            Ok(0) => break,
+            Ok(n) => {
+                gather.advance(n);
+                written += n as u64;
+            }
+            Err(_) => match Error::last_os_error() {
+                e if e.kind() == ErrorKind::Interrupted => {}
+                e => return Err(e),
+            },
+        }
+    }
+    core.counters.add(|c| c.written_bytes += written);
+    Ok(written)
 }
 
 /// Makes completed writes durable.

@@ -44,6 +44,11 @@ impl Gather {
         self.first == self.bufs.len()
     }
 
+    /// Bytes left.
+    pub(super) fn len(&self) -> usize {
+        self.bufs[self.first..].iter().map(Bytes::len).sum()
+    }
+
     /// Notes that the first `n` of the bytes left are done.
     pub(super) fn advance(&mut self, mut n: usize) {
         while n > 0 {

@@ -9,6 +9,7 @@
 //! | `ring`, `ops`, `buffers`, `gather` | the data ring, its operations, and who owns memory meanwhile |
 //! | `tasks`, `time`, `signals` | tasks and wakers, timers, the operator's wish to end |
 //! | `sockets`, `inlet`, `reader`, `writer`, `cold` | connections |
+//! | `pace` | which writes are made at once, and which by a kernel worker |
 //! | `through` | writes that are durable when they complete |
 //! | `files`, `blocking` | files and directories; the helper thread for what no ring offers |
 
@@ -23,6 +24,7 @@ mod handle;
 mod inlet;
 mod machine;
 mod ops;
+mod pace;
 mod preflight;
 mod reader;
 mod ring;
