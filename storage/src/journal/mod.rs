@@ -333,7 +333,8 @@ impl<I: Io> Inner<I> {
                 loop {
                     let next = queue.borrow_mut().next();
                     let Some((member, end)) = next else { break };
-                    whole.set(whole.get() & member.settle(end).await);
+                    let settled = member.settle(end).await;
+                    whole.set(whole.get() && settled);
                 }
                 left.set(left.get() - 1);
                 if left.get() == 0 {
