@@ -18,8 +18,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// Looks that find nothing before the driver goes to sleep. A look costs a few loads and no system call.
+/// Looks that find nothing before the driver thinks of sleep. A look costs a few loads and no system call.
 const IDLE_LOOKS: u32 = 2;
+
+/// How long it goes on looking before it sleeps: about as long as falling asleep and being woken keeps a core busy, so that
+/// whatever comes when, waiting costs at most twice what it must.
+const IDLE_TIME: Duration = Duration::from_micros(15);
 
 /// The longest sleep. Not needed, except that it bounds the harm should glommio ever sleep while the driver is ready.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
@@ -33,6 +37,8 @@ pub(super) struct Driver {
     /// What ends the sleep, and when.
     alarm: Option<(Instant, Timer)>,
     idle_looks: u32,
+    /// Since when looks have found nothing, once there were some.
+    idle_since: Option<Instant>,
     asleep: bool,
 }
 
@@ -42,7 +48,16 @@ impl Driver {
         // SAFETY: the descriptor is a fresh duplicate that the file owns from here on.
         let bell = Rc::new(unsafe { BufferedFile::from_raw_fd(bell.into_raw_fd()) });
         core.ring.borrow_mut().listen(false);
-        Ok(Self { core, bell, read: None, alarm: None, idle_looks: 0, asleep: false })
+        Ok(Self { core, bell, read: None, alarm: None, idle_looks: 0, idle_since: None, asleep: false })
+    }
+
+    /// Whether looking has found nothing for so long that it is time to sleep.
+    fn is_idle(&mut self) -> bool {
+        if self.idle_looks <= IDLE_LOOKS {
+            return false;
+        }
+        let now = Instant::now();
+        now - *self.idle_since.get_or_insert(now) >= IDLE_TIME
     }
 
     fn wake_up(&mut self) {
@@ -154,12 +169,12 @@ impl Future for Driver {
         let completed = this.core.turn(false);
         let fired = this.core.timers.fire();
         if answered || completed || fired {
-            this.idle_looks = 0;
+            (this.idle_looks, this.idle_since) = (0, None);
         } else {
             this.idle_looks += 1;
         }
-        if this.idle_looks > IDLE_LOOKS {
-            this.idle_looks = 0;
+        if this.is_idle() {
+            (this.idle_looks, this.idle_since) = (0, None);
             if this.fall_asleep(cx) {
                 return Poll::Pending;
             }

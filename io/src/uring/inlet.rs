@@ -69,6 +69,8 @@ pub(super) struct Inlet {
 impl Inlet {
     /// Moves up to `max` bytes into `into`.
     pub(super) fn take(&mut self, core: &Core, into: &mut BytesMut, max: usize) -> usize {
+        // At once: growing with each chunk would copy what came before.
+        into.reserve(max.min(self.held));
         let mut taken = 0;
         while taken < max
             && let Some(chunk) = self.chunks.front_mut()
