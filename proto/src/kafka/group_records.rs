@@ -415,7 +415,7 @@ mod tests {
         let protocols = vec![ClassicMemberProtocol { name: "range", metadata: b"m" }];
         let classic = Nullable(Some(ClassicMember { session_timeout: 45, protocols }));
         let member = ConsumerMemberValue { classic, ..member };
-        let bytes = hex(&format!("{head} 01 00 11 01 0000002d 02 0672616e6765 026d 00 00"));
+        let bytes = hex(&format!("{head} 01 00 10 01 0000002d 02 0672616e6765 026d 00 00"));
         assert_eq!((encode(&member, 0), decode_value(&bytes)), (bytes, Ok(member)));
     }
 
