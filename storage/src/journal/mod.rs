@@ -35,7 +35,9 @@ const LARGEST_ENTRY: usize = 512 << 10;
 /// How many logs make their files durable at once when a half is full.
 const SETTLE_AT_ONCE: usize = 8;
 /// How long a journal that could not be made for want of room is done without.
-const RETRY: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(60);
+/// It takes at most this part of the room that is left: records need it more.
+const SHARE_OF_ROOM: u64 = 8;
 /// Zeros that a new file is filled with at once.
 const FILL: usize = 1 << 20;
 
@@ -233,7 +235,11 @@ impl<I: Io> Inner<I> {
 
     /// A file of which every block was written.
     async fn make_file(&self) -> std::io::Result<I::File> {
-        let path = self.dir.join(&self.name);
+        let (path, usable) = (self.dir.join(&self.name), self.io.space(&self.dir).await?.usable);
+        if usable / SHARE_OF_ROOM < self.half * 2 {
+            let message = format!("{usable} bytes are left on the disk, and it would take {}", self.half * 2);
+            return Err(std::io::Error::new(std::io::ErrorKind::StorageFull, message));
+        }
         let file = self.io.open(&path, Open::Create).await?;
         let filled = self.fill(&file).await;
         if let Err(error) = filled {
@@ -278,8 +284,10 @@ impl<I: Io> Inner<I> {
         let most = MAX_FRAME.min(self.half as usize / 2);
         let mut pending = self.pending.borrow_mut();
         let (mut bytes, mut members, mut entries) = (0, Vec::new(), Vec::new());
+        let fits = |next: &Pending, bytes| bytes == 0 || bytes + next.bytes <= most;
         while entries.len() < MAX_ENTRIES
-            && let Some(next) = pending.pop_front_if(|next| bytes == 0 || bytes + next.bytes <= most)
+            && pending.front().is_some_and(|next| fits(next, bytes))
+            && let Some(next) = pending.pop_front()
         {
             bytes += next.bytes;
             members.push(next.member);
