@@ -1,7 +1,7 @@
 //! A broker from start to stop: shard 0 opens the data directory and the metadata, binds the ports, tells the other
 //! shards what to own, lets clients in; at the end everything in flight is answered and every log is closed.
 
-use crate::config::{Config, HostPort, METADATA_VERSION};
+use crate::config::{Config, HostPort, SUPPORTED_FEATURES};
 use crate::net::listener;
 use crate::shard::metadata::{MetadataDriver, MetadataStartError, Published};
 use crate::shard::{Closed, Entrance, MAILBOX, Shard, ShardCall};
@@ -293,7 +293,10 @@ fn registration<I: Io>(
         incarnation: Uuid::from_u128(random(io)),
         epoch: -1,
         endpoints,
-        features: vec![BrokerFeature { name: "metadata.version".to_owned(), min: 7, max: METADATA_VERSION }],
+        features: SUPPORTED_FEATURES
+            .iter()
+            .map(|&(name, min, max)| BrokerFeature { name: name.to_owned(), min, max })
+            .collect(),
         rack: config.rack.clone(),
         fenced: false,
         in_controlled_shutdown: false,

@@ -352,14 +352,16 @@ def test_kafkas_coordinator_reads_our_records(quick, start):
         if record["key"].get("groupId") == group:
             kinds.setdefault(record["kind"], []).append(record["value"])
     assert set(kinds) == {3, 5, 6, 7, 8, 16}, done.stdout[-1000:] + done.stderr[-500:]
-    epochs = [value["epoch"] for value in kinds[3] if value]
-    assert epochs == sorted(epochs) and epochs[0] == 2
-    assert kinds[5][0]["subscribedTopicRegex"] == f"(^{topic}.*)" and kinds[5][0]["clientId"] == "rdkafka"
+    there = {kind: [value for value in values if value] for kind, values in kinds.items()}
+    epochs = [value["epoch"] for value in there[3]]
+    assert epochs == sorted(epochs) and epochs[-1] >= 2
+    (said,) = {(value["subscribedTopicRegex"], value["clientId"]) for value in there[5]}
+    assert said == (f"(^{topic}.*)", "rdkafka")
     assert kinds[5][-1] is None, "the member has left"
-    assert kinds[7][0]["topicPartitions"][0]["partitions"] == [0]
-    states = [value for value in kinds[8] if value]
-    assert states[0]["memberEpoch"] == 2 and states[0]["assignedPartitions"][0]["partitions"] == [0]
-    assert kinds[16][0]["topics"] == [topic]
+    assert [[0]] in [[it["partitions"] for it in value["topicPartitions"]] for value in there[7]]
+    assert [[0]] in [[it["partitions"] for it in value["assignedPartitions"]] for value in there[8]]
+    assert all(value["memberEpoch"] >= 1 for value in there[8])
+    assert [topic] in [value["topics"] for value in there[16]]
 
 
 def test_a_group_without_members_changes_its_protocol(quick, start):

@@ -4,7 +4,7 @@
 //! client can ask again (KIP-511). From version 3 the client names its software, in a form that is checked.
 
 use super::Call;
-use crate::config::{FINALIZED_FEATURES, GROUP_VERSION, METADATA_VERSION};
+use crate::config::{FINALIZED_FEATURES, SUPPORTED_FEATURES};
 use millrace_io::Io;
 use millrace_proto::kafka::api::{Api, ApiKey, supported};
 use millrace_proto::kafka::error::ErrorCode;
@@ -13,9 +13,6 @@ use millrace_proto::kafka::messages::api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use millrace_proto::kafka::wire::EncodedFrame;
-
-/// The oldest `metadata.version` that Kafka 4.x can be at, 3.3-IV3.
-const OLDEST_METADATA_VERSION: i16 = 7;
 
 /// The answer to a version that is not served.
 pub(super) fn unsupported(correlation_id: i32) -> EncodedFrame {
@@ -36,12 +33,10 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: ApiVersionsRequest<'_>
     }
     let response = ApiVersionsResponse {
         api_keys: supported().iter().map(range).collect(),
-        supported_features: [
-            ("group.version", 0, GROUP_VERSION),
-            ("metadata.version", OLDEST_METADATA_VERSION, METADATA_VERSION),
-        ]
-        .map(|(name, min_version, max_version)| SupportedFeatureKey { name, min_version, max_version })
-        .to_vec(),
+        supported_features: SUPPORTED_FEATURES
+            .iter()
+            .map(|&(name, min_version, max_version)| SupportedFeatureKey { name, min_version, max_version })
+            .collect(),
         finalized_features_epoch: call.shard.image().end().get(),
         finalized_features: FINALIZED_FEATURES
             .iter()

@@ -35,6 +35,13 @@ use topic::TopicSettings;
 pub const FINALIZED_FEATURES: &[(&str, i16)] =
     &[("group.version", GROUP_VERSION), ("metadata.version", METADATA_VERSION)];
 
+/// The features that there are, and from which to which level, for ApiVersions and the broker's registration.
+pub const SUPPORTED_FEATURES: &[(&str, i16, i16)] =
+    &[("group.version", 0, GROUP_VERSION), ("metadata.version", OLDEST_METADATA_VERSION, METADATA_VERSION)];
+
+/// The oldest `metadata.version` that Kafka 4.x can be at, 3.3-IV3.
+const OLDEST_METADATA_VERSION: i16 = 7;
+
 /// `group.version` 1: groups of the new protocol (KIP-848).
 pub const GROUP_VERSION: i16 = 1;
 

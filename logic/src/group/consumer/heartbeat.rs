@@ -137,6 +137,7 @@ impl ConsumerGroup {
 
     /// A static member comes again under another id: what it had, and is to have, it has under that.
     fn replace(&mut self, before: &str, id: &Arc<str>, step: &mut Step<'_>) {
+        self.stop_watching_revocation(before, step.timers);
         let Some(member) = self.members.remove(before) else { return };
         step.records.extend(GroupRecord::no_consumer_member(&self.id, before));
         self.bytes = (self.bytes + id.len()).saturating_sub(member.id.len());
@@ -147,8 +148,7 @@ impl ConsumerGroup {
                 });
             });
         }
-        let member =
-            Member { id: id.clone(), epoch: 0, previous_epoch: 0, armed: None, revoke_by: None, ..member };
+        let member = Member { id: id.clone(), epoch: 0, previous_epoch: 0, armed: None, ..member };
         if let Some(instance) = &member.instance {
             self.instances.insert(instance.clone(), id.clone());
         }

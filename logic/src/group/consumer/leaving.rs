@@ -66,10 +66,10 @@ impl ConsumerGroup {
 
     /// A static member is to come again: what it has stays its own until its session is over.
     fn leave_for_a_while(&mut self, id: &str, step: &mut Step<'_>) {
+        self.stop_watching_revocation(id, step.timers);
         let Some(member) = self.members.get_mut(id) else { return };
         member.epoch = AWAY;
         let released = std::mem::take(&mut member.revoking);
-        member.revoke_by = None;
         if !released.is_empty() {
             // What it was to give up it has given up by leaving.
             member.progress = super::member::Progress::Stable;
@@ -80,6 +80,7 @@ impl ConsumerGroup {
 
     /// Takes a member out; what it had is free, and the others are to get it.
     pub(in crate::group) fn remove(&mut self, id: &str, step: &mut Step<'_>) {
+        self.stop_watching_revocation(id, step.timers);
         let Some(mut member) = self.members.remove(id) else { return };
         if let Some(instance) = &member.instance
             && self.instances.get(instance) == Some(&member.id)

@@ -97,13 +97,23 @@ impl ConsumerGroup {
 
     /// A member that is to give partitions up has its rebalance timeout for that. `again`: since now.
     pub(super) fn watch_revocation(&mut self, id: &str, again: bool, now: Duration, timers: &mut Timers) {
+        let unrevoked = self.members.get(id).is_some_and(|member| member.progress == Progress::Unrevoked);
+        if !unrevoked || again {
+            self.stop_watching_revocation(id, timers);
+        }
         let Some(member) = self.members.get_mut(id) else { return };
-        if member.progress != Progress::Unrevoked {
-            member.revoke_by = None;
-        } else if again || member.revoke_by.is_none() {
+        if unrevoked && member.revoke_by.is_none() {
             let due = now + member.rebalance;
             member.revoke_by = Some(due);
             timers.insert((due, self.id.clone(), Timer::Revoke(member.id.clone())));
+        }
+    }
+
+    /// The timer goes, too: members choose their rebalance timeout, and what they leave behind would be there for weeks.
+    pub(super) fn stop_watching_revocation(&mut self, id: &str, timers: &mut Timers) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        if let Some(due) = member.revoke_by.take() {
+            timers.remove(&(due, self.id.clone(), Timer::Revoke(member.id.clone())));
         }
     }
 }
