@@ -76,7 +76,7 @@ impl Drop for Aligned {
 /// Writes `bufs`, one after the other and zeros up to the end of the last block, at `offset`, and makes them durable.
 pub(super) async fn write_through(core: &Rc<Core>, file: &File, offset: u64, bufs: &[Bytes]) -> Result<()> {
     let len: usize = bufs.iter().map(Bytes::len).sum();
-    if offset % BLOCK != 0 || len > (1 << 30) {
+    if !offset.is_multiple_of(BLOCK) || len > (1 << 30) {
         let message = format!("{len} bytes at {offset}: not at a block's start, or too many at once");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
