@@ -60,7 +60,7 @@ pub enum ShardCall<I: Io> {
     /// Tell which producers partitions remember.
     Producers(PartsCall<PartitionId, Result<Vec<ProducerEntry>, FetchFailure>>),
     /// Let the coordinator of a group decide.
-    Group(GroupCall),
+    Group(Box<GroupCall>),
     /// Tell which groups are kept here.
     ListGroups(oneshot::Sender<Result<Vec<Listing>, ErrorCode>>),
     /// Tell how many bytes the segments of partitions are.

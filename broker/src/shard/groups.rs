@@ -62,7 +62,7 @@ pub(super) struct GroupDriver<I: Io> {
 enum Phase {
     /// Its log is being read.
     Loading,
-    Serving(Coordinator<GroupTicket>),
+    Serving(Box<Coordinator<GroupTicket>>),
     /// The broker stops, or the topic was deleted.
     Stopped,
 }
@@ -264,7 +264,7 @@ impl<I: Io> GroupHost<I> {
                 Ok(mut state) => {
                     state.follow(&self.image.borrow());
                     state.loaded(Now { mono: self.io.now(), wall_ms: self.io.wall_clock() });
-                    *driver.phase.borrow_mut() = Phase::Serving(state);
+                    *driver.phase.borrow_mut() = Phase::Serving(Box::new(state));
                     break;
                 }
                 Err(failure) => {

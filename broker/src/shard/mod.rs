@@ -329,7 +329,8 @@ impl<I: Io> Shard<I> {
             ShardCall::EpochEnds(call) => self.epoch_ends_here(call),
             ShardCall::Producers(call) => self.producers_here(call),
             ShardCall::DeleteRecords(call) => io.spawn(async move { shard.delete_records_here(call).await }),
-            ShardCall::Group(GroupCall { partition, request, reply }) => {
+            ShardCall::Group(call) => {
+                let GroupCall { partition, request, reply } = *call;
                 self.0.groups.handle(partition, request, reply);
             }
             ShardCall::ListGroups(reply) => io.spawn(async move {

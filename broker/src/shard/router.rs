@@ -231,7 +231,7 @@ impl<I: Io> Shard<I> {
         let partition = group::partition_of(group, topic.partitions.len());
         let (reply, answer) = oneshot::channel();
         let shard = shard_of(topic.id, partition, self.0.peers.len());
-        self.call(shard, ShardCall::Group(GroupCall { partition, request, reply })).await;
+        self.call(shard, ShardCall::Group(Box::new(GroupCall { partition, request, reply }))).await;
         answer.await.unwrap_or(Err(ErrorCode::NotCoordinator))
     }
 
