@@ -6,7 +6,8 @@
 //!
 //! Split by role: [`request`] what is asked and answered, [`classic`] the group and its members, `joining` and `syncing` the two steps of a
 //! rebalance, `membership` everything by which members come to go, [`offsets`] what was committed, `admin` describing and deleting,
-//! `records` all of it as bytes, `subscription` the one thing that is read of what members say.
+//! `records` all of it as bytes, `subscription` the one thing that is read of what members say; [`survey`] says how far groups
+//! have come.
 
 mod admin;
 pub mod classic;
@@ -16,6 +17,7 @@ pub mod offsets;
 mod records;
 pub mod request;
 mod subscription;
+pub mod survey;
 mod syncing;
 
 pub use records::{GroupRecord, ReplayError};
@@ -61,6 +63,8 @@ pub enum Effect<T> {
         /// When.
         when: When,
     },
+    /// Count a rebalance: members of a group are to get their shares anew.
+    Rebalance,
 }
 
 /// How groups are kept.
