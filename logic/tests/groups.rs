@@ -100,14 +100,14 @@ impl Stage {
 
     fn describe(&mut self) -> Option<Description> {
         match self.now(Request::Describe { group: GROUP.into() }) {
-            Response::Describe(description) => description,
+            Response::Describe(description) => description.ok(),
             other => panic!("{other:?}"),
         }
     }
 
     fn offsets(&mut self) -> BTreeMap<i32, i64> {
-        match self.now(Request::Fetch(Fetch { group: GROUP.into(), topics: None })) {
-            Response::Fetch(topics) => topics
+        match self.now(Request::Fetch(Fetch { group: GROUP.into(), topics: None, member: None })) {
+            Response::Fetch(Ok(topics)) => topics
                 .iter()
                 .flat_map(|topic| &topic.partitions)
                 .map(|it| (it.partition, it.offset))
@@ -556,7 +556,8 @@ fn topics_that_are_gone() {
     stage.coordinator.forget_topics(is_there, &mut out);
     stage.carry_out(out);
     for mut stage in [stage.replayed(Settings::default()), stage] {
-        let Response::Fetch(topics) = stage.now(Request::Fetch(Fetch { group: GROUP.into(), topics: None }))
+        let Response::Fetch(Ok(topics)) =
+            stage.now(Request::Fetch(Fetch { group: GROUP.into(), topics: None, member: None }))
         else {
             panic!("an answer")
         };
@@ -663,8 +664,8 @@ fn a_partition_that_is_asked_for_twice() {
     let commit = Commit { caller, names_missing_group: true, retention_ms: None, offsets: vec![offset] };
     assert!(matches!(stage.now(Request::Commit(commit)), Response::Commit(Ok(_))));
     let topics = Some(vec![("t".into(), vec![3; 1000]), ("t".into(), vec![3, 4])]);
-    let fetched = stage.now(Request::Fetch(Fetch { group: GROUP.into(), topics }));
-    let Response::Fetch(topics) = fetched else { panic!("{fetched:?}") };
+    let fetched = stage.now(Request::Fetch(Fetch { group: GROUP.into(), topics, member: None }));
+    let Response::Fetch(Ok(topics)) = fetched else { panic!("{fetched:?}") };
     let found: Vec<_> =
         topics.iter().flat_map(|topic| &topic.partitions).map(|it| (it.partition, it.offset)).collect();
     assert_eq!(found, [(3, 5), (4, -1)]);

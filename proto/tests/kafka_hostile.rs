@@ -17,13 +17,14 @@ use millrace_proto::kafka::arbitrary::Sample;
 use millrace_proto::kafka::header::{self, RequestHeader};
 use millrace_proto::kafka::messages::{
     alter_configs::*, alter_partition_reassignments::*, alter_replica_log_dirs::*, api_versions::*,
-    create_partitions::*, create_topics::*, delete_groups::*, delete_records::*, delete_topics::*,
-    describe_cluster::*, describe_configs::*, describe_groups::*, describe_log_dirs::*,
-    describe_producers::*, describe_quorum::*, describe_topic_partitions::*, elect_leaders::*, fetch::*,
-    find_coordinator::*, heartbeat::*, incremental_alter_configs::*, init_producer_id::*, join_group::*,
-    leave_group::*, list_config_resources::*, list_groups::*, list_offsets::*,
-    list_partition_reassignments::*, metadata::*, offset_commit::*, offset_delete::*, offset_fetch::*,
-    offset_for_leader_epoch::*, produce::*, sync_group::*, update_features::*,
+    consumer_group_describe::*, consumer_group_heartbeat::*, create_partitions::*, create_topics::*,
+    delete_groups::*, delete_records::*, delete_topics::*, describe_cluster::*, describe_configs::*,
+    describe_groups::*, describe_log_dirs::*, describe_producers::*, describe_quorum::*,
+    describe_topic_partitions::*, elect_leaders::*, fetch::*, find_coordinator::*, heartbeat::*,
+    incremental_alter_configs::*, init_producer_id::*, join_group::*, leave_group::*,
+    list_config_resources::*, list_groups::*, list_offsets::*, list_partition_reassignments::*, metadata::*,
+    offset_commit::*, offset_delete::*, offset_fetch::*, offset_for_leader_epoch::*, produce::*,
+    sync_group::*, update_features::*,
 };
 use millrace_proto::kafka::wire::{DecodeError, MEMORY_FACTOR, Malformed, memory_limit};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};

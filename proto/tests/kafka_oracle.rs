@@ -20,13 +20,14 @@ use millrace_proto::kafka::arbitrary::Sample;
 use millrace_proto::kafka::header::{self, RequestHeader};
 use millrace_proto::kafka::messages::{
     alter_configs::*, alter_partition_reassignments::*, alter_replica_log_dirs::*, api_versions::*,
-    create_partitions::*, create_topics::*, delete_groups::*, delete_records::*, delete_topics::*,
-    describe_cluster::*, describe_configs::*, describe_groups::*, describe_log_dirs::*,
-    describe_producers::*, describe_quorum::*, describe_topic_partitions::*, elect_leaders::*, fetch::*,
-    find_coordinator::*, heartbeat::*, incremental_alter_configs::*, init_producer_id::*, join_group::*,
-    leave_group::*, list_config_resources::*, list_groups::*, list_offsets::*,
-    list_partition_reassignments::*, metadata::*, offset_commit::*, offset_delete::*, offset_fetch::*,
-    offset_for_leader_epoch::*, produce::*, sync_group::*, update_features::*,
+    consumer_group_describe::*, consumer_group_heartbeat::*, create_partitions::*, create_topics::*,
+    delete_groups::*, delete_records::*, delete_topics::*, describe_cluster::*, describe_configs::*,
+    describe_groups::*, describe_log_dirs::*, describe_producers::*, describe_quorum::*,
+    describe_topic_partitions::*, elect_leaders::*, fetch::*, find_coordinator::*, heartbeat::*,
+    incremental_alter_configs::*, init_producer_id::*, join_group::*, leave_group::*,
+    list_config_resources::*, list_groups::*, list_offsets::*, list_partition_reassignments::*, metadata::*,
+    offset_commit::*, offset_delete::*, offset_fetch::*, offset_for_leader_epoch::*, produce::*,
+    sync_group::*, update_features::*,
 };
 
 /// Values tried of each message in each version.
@@ -42,7 +43,7 @@ const MORE_FIELDS: [&str; 4] = [
 ];
 
 /// Parts that have another name here than in Kafka's schemas, where several messages use one name for different things.
-const OTHER_NAMES: [(&str, &str); 15] = [
+const OTHER_NAMES: [(&str, &str); 21] = [
     ("DescribeProducersTopic", "TopicRequest"),
     ("DescribeProducersTopicResponse", "TopicResponse"),
     ("DescribeProducersPartition", "PartitionResponse"),
@@ -58,6 +59,12 @@ const OTHER_NAMES: [(&str, &str); 15] = [
     ("DescribeTopicPartitionsTopic", "TopicRequest"),
     ("DescribedTopic", "DescribeTopicPartitionsResponseTopic"),
     ("DescribedPartition", "DescribeTopicPartitionsResponsePartition"),
+    ("HeartbeatTopicPartitions", "TopicPartitions"),
+    ("HeartbeatAssignment", "Assignment"),
+    ("DescribedConsumerGroup", "DescribedGroup"),
+    ("DescribedConsumer", "Member"),
+    ("DescribedAssignment", "Assignment"),
+    ("DescribedTopicPartitions", "TopicPartitions"),
 ];
 
 /// `Debug` output without what is a matter of taste: names of tuple structs (`Some(1)`, `BrokerId(1)` and `1` are the same),
@@ -235,6 +242,8 @@ agree_on!(describe_quorum: DescribeQuorumRequest, DescribeQuorumResponse);
 agree_on!(update_features: UpdateFeaturesRequest, UpdateFeaturesResponse);
 agree_on!(describe_cluster: DescribeClusterRequest, DescribeClusterResponse);
 agree_on!(describe_producers: DescribeProducersRequest, DescribeProducersResponse);
+agree_on!(consumer_group_heartbeat: ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse);
+agree_on!(consumer_group_describe: ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse);
 agree_on!(list_config_resources: ListConfigResourcesRequest, ListConfigResourcesResponse);
 agree_on!(describe_topic_partitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse);
 

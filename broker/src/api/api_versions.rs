@@ -4,7 +4,7 @@
 //! client can ask again (KIP-511). From version 3 the client names its software, in a form that is checked.
 
 use super::Call;
-use crate::config::{FINALIZED_FEATURES, METADATA_VERSION};
+use crate::config::{FINALIZED_FEATURES, GROUP_VERSION, METADATA_VERSION};
 use millrace_io::Io;
 use millrace_proto::kafka::api::{Api, ApiKey, supported};
 use millrace_proto::kafka::error::ErrorCode;
@@ -36,11 +36,12 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: ApiVersionsRequest<'_>
     }
     let response = ApiVersionsResponse {
         api_keys: supported().iter().map(range).collect(),
-        supported_features: vec![SupportedFeatureKey {
-            name: "metadata.version",
-            min_version: OLDEST_METADATA_VERSION,
-            max_version: METADATA_VERSION,
-        }],
+        supported_features: [
+            ("group.version", 0, GROUP_VERSION),
+            ("metadata.version", OLDEST_METADATA_VERSION, METADATA_VERSION),
+        ]
+        .map(|(name, min_version, max_version)| SupportedFeatureKey { name, min_version, max_version })
+        .to_vec(),
         finalized_features_epoch: call.shard.image().end().get(),
         finalized_features: FINALIZED_FEATURES
             .iter()

@@ -20,39 +20,39 @@ use std::collections::BTreeSet;
 /// From this version on a group that is not there is an error; before it is `Dead`.
 const NAMES_MISSING_GROUP: i16 = 6;
 const DEAD: &str = "Dead";
-/// The type of all groups there are so far.
-const CLASSIC: &str = "classic";
 
 pub(super) async fn describe<I: Io>(call: Call<I>, request: DescribeGroupsRequest<'_>) {
     let ask = async |id: &str| {
         let described = call.shard.ask_group(id, Request::Describe { group: id.to_owned() }).await;
         match described {
-            Ok(Response::Describe(description)) => Ok(description),
+            Ok(Response::Describe(Ok(description))) => Ok(description),
+            Ok(Response::Describe(Err(refusal))) => Err((refusal.code, refusal.message)),
             // Nothing keeps groups before the first one was looked for.
-            Err(ErrorCode::NotCoordinator) => Ok(None),
-            other => Err(code_of(other)),
+            Err(ErrorCode::NotCoordinator) => {
+                Err((ErrorCode::GroupIdNotFound, format!("Group {id} not found.")))
+            }
+            other => Err((code_of(other), String::new())),
         }
     };
     let (mut all, mut asked) = (Vec::new(), BTreeSet::new());
     for id in request.groups.iter().copied().filter(|id| asked.insert(*id)) {
-        all.push((id, ask(id).await, format!("Group {id} not found.")));
+        all.push((id, ask(id).await));
     }
-    let groups = all.iter().map(|(id, found, message)| {
-        let missing = call.version >= NAMES_MISSING_GROUP && matches!(found, Ok(None));
-        let code = match found {
-            Ok(_) if missing => ErrorCode::GroupIdNotFound,
-            Ok(_) => ErrorCode::None,
-            Err(code) => *code,
+    let groups = all.iter().map(|(group_id, found)| {
+        let authorized_operations =
+            operations::if_asked(request.include_authorized_operations, operations::GROUP);
+        let (code, message, group) = match found {
+            Ok(group) => (ErrorCode::None, None, described(group)),
+            Err((ErrorCode::GroupIdNotFound, message)) => {
+                let named = call.version >= NAMES_MISSING_GROUP;
+                let code = if named { ErrorCode::GroupIdNotFound } else { ErrorCode::None };
+                let dead = DescribedGroup { group_state: DEAD, ..DescribedGroup::default() };
+                (code, named.then_some(message.as_str()), dead)
+            }
+            Err((code, _)) => (*code, None, DescribedGroup::default()),
         };
-        let description = found.as_ref().ok().and_then(Option::as_ref);
-        let may = operations::if_asked(request.include_authorized_operations, operations::GROUP);
-        let group = description.map(described).unwrap_or_else(|| DescribedGroup {
-            group_state: if found.is_ok() { DEAD } else { "" },
-            ..DescribedGroup::default()
-        });
-        let error_message = missing.then_some(message.as_str());
-        let error_code = call.error(code);
-        DescribedGroup { error_code, error_message, group_id: id, authorized_operations: may, ..group }
+        let (error_code, error_message) = (call.error(code), message);
+        DescribedGroup { error_code, error_message, group_id, authorized_operations, ..group }
     });
     let groups = groups.collect();
     call.answer(&DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() });
@@ -87,12 +87,12 @@ pub(super) async fn list<I: Io>(call: Call<I>, request: ListGroupsRequest<'_>) {
     let among = |filter: &BTreeSet<String>, value: &str| {
         filter.is_empty() || filter.contains(&value.to_ascii_lowercase())
     };
-    let groups = groups.iter().filter(|group| among(&states, group.state) && among(&types, CLASSIC));
+    let groups = groups.iter().filter(|group| among(&states, group.state) && among(&types, group.group_type));
     let listed = groups.map(|group| ListedGroup {
         group_id: &group.group,
         protocol_type: &group.protocol_type,
         group_state: group.state,
-        group_type: CLASSIC,
+        group_type: group.group_type,
     });
     let groups = listed.collect();
     let error_code = call.error(code);

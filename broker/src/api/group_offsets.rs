@@ -116,9 +116,9 @@ pub(super) async fn fetch<I: Io>(call: Call<I>, request: OffsetFetchRequest<'_>)
     let of = |topic: OffsetFetchRequestTopic<'_>| (topic.name.into(), topic.partition_indexes);
     let topics: Option<Vec<(Arc<str>, Vec<i32>)>> =
         request.topics.map(|topics| topics.into_iter().map(of).collect());
-    let fetch = Fetch { group: request.group_id.to_owned(), topics: topics.clone() };
+    let fetch = Fetch { group: request.group_id.to_owned(), topics: topics.clone(), member: None };
     let (found, code) = match call.shard.ask_group(request.group_id, Request::Fetch(fetch)).await {
-        Ok(Response::Fetch(found)) => (found, ErrorCode::None),
+        Ok(Response::Fetch(Ok(found))) => (found, ErrorCode::None),
         other => (none_of(topics.unwrap_or_default()), code_of(other)),
     };
     let code = call.error(code);
@@ -188,14 +188,17 @@ async fn fetch_one<'a, I: Io>(call: &Call<I>, group: &OffsetFetchRequestGroup<'a
         }
     }
     let topics = group.topics.is_some().then_some(wanted);
-    let fetch = Fetch { group: group.group_id.to_owned(), topics };
+    let names_member = group.member_id.is_some() || group.member_epoch >= 0;
+    let member = names_member.then(|| (group.member_id.unwrap_or_default().to_owned(), group.member_epoch));
+    let fetch = Fetch { group: group.group_id.to_owned(), topics, member };
     match call.shard.ask_group(group.group_id, Request::Fetch(fetch)).await {
-        Ok(Response::Fetch(found)) => {
+        Ok(Response::Fetch(Ok(found))) => {
             let id = |topic: &FetchedTopic| image.topic(&topic.topic).map_or(Uuid::nil(), |topic| topic.id);
             let known =
                 found.into_iter().map(|topic| (topic.topic.clone(), id(&topic), topic, ErrorCode::None));
             Fetched { group: group.group_id, code: ErrorCode::None, topics: known.chain(unknown).collect() }
         }
+        Ok(Response::Fetch(Err(code))) => Fetched { group: group.group_id, code, topics: Vec::new() },
         other => Fetched { group: group.group_id, code: code_of(other), topics: Vec::new() },
     }
 }

@@ -5,6 +5,7 @@
 
 mod alter_configs;
 mod api_versions;
+mod consumer_groups;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
@@ -154,6 +155,14 @@ pub(crate) async fn start<I: Io>(connection: &Rc<Connection<I>>, frame: Frame) -
             handle(call, body, async |call, request| group_members::join(call, request, client_id).await)
                 .await
         }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let client_id = header.client_id.unwrap_or_default().to_owned();
+            handle(call, body, async |call, request| {
+                consumer_groups::heartbeat(call, request, client_id).await
+            })
+            .await
+        }
+        ApiKey::ConsumerGroupDescribe => handle(call, body, consumer_groups::describe).await,
         ApiKey::SyncGroup => handle(call, body, group_members::sync).await,
         ApiKey::Heartbeat => handle(call, body, group_members::heartbeat).await,
         ApiKey::LeaveGroup => handle(call, body, group_members::leave).await,

@@ -2,7 +2,7 @@
 //! AlterPartitionReassignments (45), ListPartitionReassignments (46), DescribeQuorum (55), UpdateFeatures (57) and ListConfigResources (74).
 
 use super::{Call, partition_id};
-use crate::config::METADATA_VERSION;
+use crate::config::FINALIZED_FEATURES;
 use crate::shard::metadata::{Directories, METADATA_TOPIC};
 use millrace_io::Io;
 use millrace_logic::meta::ResourceKind;
@@ -193,25 +193,23 @@ pub(super) async fn update_features<I: Io>(call: Call<I>, request: UpdateFeature
 /// Why a feature cannot have this level.
 fn refusal(update: &FeatureUpdateKey<'_>, version: i16) -> Option<String> {
     let FeatureUpdateKey { feature, max_version_level: level, .. } = *update;
-    if feature != "metadata.version" {
+    let Some((_, only)) = FINALIZED_FEATURES.iter().find(|(name, _)| *name == feature) else {
         return Some(format!(
             "Invalid update version {level} for feature {feature}. The controller does not support the given feature."
         ));
-    }
-    let lower = level < METADATA_VERSION;
+    };
+    let lower = level < *only;
     let downgrade = match version {
         0 => update.allow_downgrade,
         _ => update.upgrade_type != upgrade_type::UPGRADE,
     };
     match level {
-        METADATA_VERSION => None,
+        _ if level == *only => None,
         _ if lower && !downgrade => Some(format!(
             "Invalid update version {level} for feature {feature}. Can't downgrade the version of this feature without \
              setting the upgrade type to either safe or unsafe downgrade."
         )),
-        _ => Some(format!(
-            "Invalid update version {level} for feature {feature}. Only {METADATA_VERSION} is supported."
-        )),
+        _ => Some(format!("Invalid update version {level} for feature {feature}. Only {only} is supported.")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! How groups and what they commit are kept: the settings `group.*` and `offset(s).*` of the broker.
 
+use super::consumer_groups::Bounds;
 use crate::shard::wishes::TopicWish;
 use millrace_logic::group::Settings;
 use millrace_logic::meta::names::CONSUMER_OFFSETS_TOPIC;
@@ -9,6 +10,8 @@ use millrace_logic::meta::names::CONSUMER_OFFSETS_TOPIC;
 pub struct Groups {
     /// What their coordinators go by.
     pub settings: Settings,
+    /// What consumer groups may be given.
+    pub consumer_bounds: Bounds,
     /// `offsets.topic.num.partitions`: of the topic when it is made.
     pub partitions: i32,
     /// `offsets.topic.segment.bytes`: of the topic when it is made.
@@ -17,7 +20,8 @@ pub struct Groups {
 
 impl Default for Groups {
     fn default() -> Self {
-        Self { settings: Settings::default(), partitions: 50, segment_bytes: 100 << 20 }
+        let (settings, consumer_bounds) = (Settings::default(), Bounds::default());
+        Self { settings, consumer_bounds, partitions: 50, segment_bytes: 100 << 20 }
     }
 }
 

@@ -22,20 +22,8 @@ pub(super) struct NoMeaning {
 /// Only the default is accepted.
 pub(super) static NOT_YET: &[NotYet] = &[
     NotYet {
-        about: "Groups of the protocol of KIP-848, share and streams groups are not served yet.",
+        about: "Share and streams groups are not served yet, and some things about coordinators cannot be chosen.",
         settings: &[
-            ("group.consumer.assignment.interval.ms", Int, "1000"),
-            ("group.consumer.assignors", List, "uniform,range"),
-            ("group.consumer.heartbeat.interval.ms", Int, "5000"),
-            ("group.consumer.max.assignment.interval.ms", Int, "15000"),
-            ("group.consumer.max.heartbeat.interval.ms", Int, "15000"),
-            ("group.consumer.max.session.timeout.ms", Int, "60000"),
-            ("group.consumer.max.size", Int, "2147483647"),
-            ("group.consumer.migration.policy", String, "bidirectional"),
-            ("group.consumer.min.assignment.interval.ms", Int, "0"),
-            ("group.consumer.min.heartbeat.interval.ms", Int, "5000"),
-            ("group.consumer.min.session.timeout.ms", Int, "45000"),
-            ("group.consumer.session.timeout.ms", Int, "45000"),
             ("group.coordinator.append.linger.ms", Int, "-1"),
             ("group.coordinator.background.threads", Int, "2"),
             ("group.coordinator.cached.buffer.max.bytes", Int, "1048588"),
@@ -89,6 +77,10 @@ pub(super) static NOT_YET: &[NotYet] = &[
             ("share.coordinator.threads", Int, "1"),
             ("share.coordinator.write.timeout.ms", Int, "5000"),
         ],
+    },
+    NotYet {
+        about: "A group that has members does not change its protocol yet.",
+        settings: &[("group.consumer.migration.policy", String, "bidirectional")],
     },
     NotYet {
         about: "Transactions are not served yet.",

@@ -35,6 +35,9 @@ pub enum ConfigError {
         /// What was expected, or is supported.
         why: String,
     },
+    /// Settings that do not fit each other.
+    #[error("{0}")]
+    Contradiction(String),
     /// Clients would be told an address that they can not connect to.
     #[error(
         "{setting} is {address}, which clients cannot connect to: set {advertised} to a name or an address that they can reach"
@@ -107,8 +110,9 @@ impl Config {
     /// What to know about running with this configuration.
     ///
     /// # Errors
-    /// [`ConfigError::Unspecified`].
+    /// [`ConfigError::Unspecified`], [`ConfigError::Contradiction`].
     pub fn check(&self) -> Result<Vec<Warning>, ConfigError> {
+        self.groups.check().map_err(ConfigError::Contradiction)?;
         let mut warnings = Vec::new();
         let ports = [
             ("listeners", self.kafka, Some(("advertised.listeners", self.advertised_kafka.is_some()))),

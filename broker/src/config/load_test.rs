@@ -103,6 +103,47 @@ fn groups_are_kept_as_the_file_says() {
 }
 
 #[test]
+fn consumer_groups_are_kept_as_the_file_says() {
+    let (config, _) = load(
+        "group.consumer.session.timeout.ms=2000\ngroup.consumer.min.session.timeout.ms=1000\n\
+         group.consumer.heartbeat.interval.ms=500\ngroup.consumer.min.heartbeat.interval.ms=100\n\
+         group.consumer.assignors=range\ngroup.consumer.max.size=9\ngroup.consumer.assignment.interval.ms=0\n\
+         group.consumer.migration.policy=bidirectional\n",
+    );
+    let consumer = config.groups.settings.consumer;
+    assert_eq!((consumer.session.as_millis(), consumer.heartbeat.as_millis()), (2000, 500));
+    assert_eq!((consumer.max_size, consumer.assignment_interval.as_millis()), (9, 0));
+    assert_eq!(consumer.assignors.map(|it| it.map(|it| it.name())), [Some("range"), None]);
+    let contradictions = [
+        ("group.consumer.session.timeout.ms=44999", "session.timeout.ms must be greater than or equal to"),
+        ("group.consumer.session.timeout.ms=60001", "session.timeout.ms must be less than or equal to"),
+        (
+            "group.consumer.max.session.timeout.ms=44999",
+            "group.consumer.max.session.timeout.ms must be greater",
+        ),
+        (
+            "group.consumer.heartbeat.interval.ms=4999",
+            "heartbeat.interval.ms must be greater than or equal to",
+        ),
+        (
+            "group.consumer.assignment.interval.ms=15001",
+            "assignment.interval.ms must be less than or equal to",
+        ),
+        (
+            "group.consumer.max.heartbeat.interval.ms=45000\ngroup.consumer.heartbeat.interval.ms=45000",
+            "must be less than group.consumer.session.timeout.ms",
+        ),
+        ("group.consumer.assignors=sticky", "expected uniform, range or both"),
+        ("group.consumer.assignors=range,range", "expected uniform, range or both"),
+        ("group.consumer.migration.policy=disabled", "not supported yet"),
+    ];
+    for (text, why) in contradictions {
+        let said = refused(text);
+        assert!(said.contains(why), "{text}: {said}");
+    }
+}
+
+#[test]
 fn what_has_no_meaning_is_warned_about_with_the_reason() {
     let (_, warnings) = load("num.io.threads=8\n");
     assert_eq!(

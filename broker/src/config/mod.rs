@@ -5,6 +5,7 @@
 
 mod alteration;
 mod cleaner;
+mod consumer_groups;
 mod dynamic;
 mod groups;
 mod kafka_names;
@@ -31,7 +32,11 @@ use std::time::Duration;
 use topic::TopicSettings;
 
 /// The features that are finalized, and their levels, as `ApiVersions` tells them. Kafka 4.3's tools understand these.
-pub const FINALIZED_FEATURES: &[(&str, i16)] = &[("metadata.version", METADATA_VERSION)];
+pub const FINALIZED_FEATURES: &[(&str, i16)] =
+    &[("group.version", GROUP_VERSION), ("metadata.version", METADATA_VERSION)];
+
+/// `group.version` 1: groups of the new protocol (KIP-848).
+pub const GROUP_VERSION: i16 = 1;
 
 /// `metadata.version` 4.3-IV0: the schemas of the metadata log's records.
 pub const METADATA_VERSION: i16 = 30;

@@ -5,6 +5,7 @@
 //! precedence comes later (`log.retention.ms` behind `log.retention.hours`).
 
 use super::Config;
+use super::consumer_groups;
 use super::kafka_names::{NO_MEANING, NOT_YET};
 use super::listeners::{self, Names, format_host_port};
 use super::topic::{self, Type};
@@ -128,7 +129,7 @@ pub(super) const DYNAMIC_FIELDS: &[&str] = &[
     "log.cleaner.io.max.bytes.per.second",
 ];
 
-const I32: i64 = i32::MAX as i64;
+pub(super) const I32: i64 = i32::MAX as i64;
 const HOUR: i64 = 60 * 60 * 1000;
 const MINUTE: i64 = 60 * 1000;
 /// Timers take no more.
@@ -265,7 +266,7 @@ static OWN: &[Setting] = &[
 
 /// Every setting, in the order in which they are applied.
 static REGISTRY: LazyLock<Vec<Setting>> = LazyLock::new(|| {
-    let own = OWN.iter().map(|s| Setting { ..*s });
+    let own = OWN.iter().chain(consumer_groups::SETTINGS).map(|s| Setting { ..*s });
     let synonyms = topic::SETTINGS.iter().filter_map(|setting| {
         let lands = Lands::Topic { name: setting.name, unit: 1, default: Some(setting.default) };
         let kafka = setting.name != "write.caching";
@@ -310,7 +311,7 @@ pub fn find(name: &str) -> Option<&'static Setting> {
     REGISTRY.iter().find(|setting| setting.name == name)
 }
 
-fn number<T: TryFrom<i64>>(text: &str, range: RangeInclusive<i64>) -> Result<T, String> {
+pub(super) fn number<T: TryFrom<i64>>(text: &str, range: RangeInclusive<i64>) -> Result<T, String> {
     let parsed = text.parse().ok().filter(|n| range.contains(n)).and_then(|n: i64| T::try_from(n).ok());
     parsed.ok_or_else(|| match (range.start(), range.end()) {
         (start, end) if start == end => format!("only {start} is supported yet"),
@@ -318,7 +319,7 @@ fn number<T: TryFrom<i64>>(text: &str, range: RangeInclusive<i64>) -> Result<T, 
     })
 }
 
-fn millis(text: &str, range: RangeInclusive<i64>) -> Result<Duration, String> {
+pub(super) fn millis(text: &str, range: RangeInclusive<i64>) -> Result<Duration, String> {
     Ok(Duration::from_millis(number(text, range)?))
 }
 

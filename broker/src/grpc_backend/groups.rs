@@ -12,14 +12,19 @@ use crate::shard::partition_driver::PartitionId;
 use millrace_io::Io;
 use millrace_logic::group::classic::CONSUMER;
 use millrace_logic::group::request::{
-    Caller, Commit, CommitOffset, DeleteOffsets, DescribedMember, Description, Fetch,
+    Caller, Commit, CommitOffset, ConsumerDescription, ConsumerMember, DeleteOffsets, DescribedMember,
+    Description, Fetch,
 };
 use millrace_logic::group::{Request, Response, assignment};
+use millrace_logic::meta::Image;
 use millrace_logic::partition::{Isolation, OffsetSpec};
 use millrace_proto::kafka::error::ErrorCode;
+use std::collections::BTreeMap;
 
-/// The type of all groups there are so far.
+/// The types of groups, as Kafka names them.
 const CLASSIC: &str = "classic";
+/// The other one is named like the protocol type of consumers.
+const KIP_848: &str = CONSUMER;
 
 /// Places in logs that one message asks for: the shard answers other things before the next, and none when nobody listens any more.
 const AT_ONCE: usize = 1000;
@@ -30,7 +35,7 @@ impl<I: Io> GroupBackend for Shard<I> {
         let summary = |group: millrace_logic::group::request::Listing| GroupSummary {
             id: group.group,
             state: group.state,
-            kind: CLASSIC,
+            kind: group.group_type,
             protocol_type: group.protocol_type,
         };
         Ok(listed.into_iter().map(summary).collect())
@@ -38,16 +43,19 @@ impl<I: Io> GroupBackend for Shard<I> {
 
     async fn describe_group(&self, group: &str) -> Result<Option<Group>, Error> {
         match self.ask_group(group, Request::Describe { group: group.to_owned() }).await {
-            Ok(Response::Describe(description)) => Ok(description.map(described)),
+            Ok(Response::Describe(Ok(description))) => Ok(Some(described(description))),
+            // One of the new protocol, perhaps.
+            Ok(Response::Describe(Err(_))) => self.describe_consumers(group).await,
             Err(ErrorCode::NotCoordinator) if self.keeps_no_groups() => Ok(None),
             other => Err(unexpected(group, other)),
         }
     }
 
     async fn committed(&self, group: &str) -> Result<Vec<Committed>, Error> {
-        let fetch = Fetch { group: group.to_owned(), topics: None };
+        let fetch = Fetch { group: group.to_owned(), topics: None, member: None };
         let topics = match self.ask_group(group, Request::Fetch(fetch)).await {
-            Ok(Response::Fetch(topics)) => topics,
+            Ok(Response::Fetch(Ok(topics))) => topics,
+            Ok(Response::Fetch(Err(code))) => return Err(refused(group, code)),
             other => return Err(unexpected(group, other)),
         };
         let offsets = topics.into_iter().flat_map(|topic| {
@@ -150,6 +158,19 @@ impl<I: Io> Shard<I> {
         self.image().topic(millrace_logic::meta::names::CONSUMER_OFFSETS_TOPIC).is_none()
     }
 
+    async fn describe_consumers(&self, group: &str) -> Result<Option<Group>, Error> {
+        match self.ask_group(group, Request::DescribeConsumers { group: group.to_owned() }).await {
+            Ok(Response::DescribeConsumers(Ok(description))) => {
+                Ok(Some(described_consumers(description, &self.image())))
+            }
+            Ok(Response::DescribeConsumers(Err(refusal))) if refusal.code == ErrorCode::GroupIdNotFound => {
+                Ok(None)
+            }
+            Ok(Response::DescribeConsumers(Err(refusal))) => Err(Error::new(refusal.code, refusal.message)),
+            other => Err(unexpected(group, other)),
+        }
+    }
+
     /// One place in each log, in the order asked; -1 where there is none.
     async fn places(&self, partitions: &[NamedPartition], spec: OffsetSpec) -> Vec<Result<i64, Error>> {
         let mut all = Vec::with_capacity(partitions.len());
@@ -189,12 +210,38 @@ fn described(group: Description) -> Group {
     }
 }
 
+fn described_consumers(group: ConsumerDescription, image: &Image) -> Group {
+    let member = |member: ConsumerMember| {
+        let mut has: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+        // What it is to give up it has until it did.
+        for (topic, partitions) in member.assigned.into_iter().chain(member.revoking) {
+            if let Some(topic) = image.topic_by_id(topic) {
+                has.entry(topic.name.to_string()).or_default().extend(partitions);
+            }
+        }
+        GroupMember {
+            id: member.member,
+            instance: member.instance,
+            client_id: member.client_id,
+            client_host: member.client_host,
+            assignment: has.into_iter().collect(),
+        }
+    };
+    Group {
+        state: group.state,
+        kind: KIP_848,
+        protocol_type: CONSUMER.to_owned(),
+        protocol: group.assignor.to_owned(),
+        members: group.members.into_iter().map(member).collect(),
+    }
+}
+
 fn outcome(group: &str, code: ErrorCode) -> Result<(), Error> {
     if code == ErrorCode::None { Ok(()) } else { Err(refused(group, code)) }
 }
 
 /// Why nothing came of a question to a coordinator, for people.
-fn refused(group: &str, code: ErrorCode) -> Error {
+pub(super) fn refused(group: &str, code: ErrorCode) -> Error {
     let text = match code {
         ErrorCode::GroupIdNotFound => format!("there is no group {group:?}"),
         ErrorCode::NonEmptyGroup => format!("group {group:?} has members: stop them first"),
@@ -207,6 +254,6 @@ fn refused(group: &str, code: ErrorCode) -> Error {
     Error::new(code, text)
 }
 
-fn unexpected(group: &str, answer: Result<Response, ErrorCode>) -> Error {
+pub(super) fn unexpected(group: &str, answer: Result<Response, ErrorCode>) -> Error {
     refused(group, answer.err().unwrap_or(ErrorCode::UnknownServerError))
 }

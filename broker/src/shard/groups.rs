@@ -189,8 +189,15 @@ impl<I: Io> GroupHost<I> {
     pub(super) fn follow(self: &Rc<Self>, image: &Arc<Image>, some_deleted: bool) {
         *self.image.borrow_mut() = image.clone();
         let drivers: Vec<_> = self.drivers.borrow().values().cloned().collect();
-        for driver in drivers.iter().filter(|_| some_deleted) {
-            self.step(driver, |_, state, out| state.forget_topics(|name, id| is_there(image, name, id), out));
+        for driver in &drivers {
+            if let Phase::Serving(state) = &mut *driver.phase.borrow_mut() {
+                state.follow(image);
+            }
+            if some_deleted {
+                self.step(driver, |_, state, out| {
+                    state.forget_topics(|name, id| is_there(image, name, id), out)
+                });
+            }
         }
     }
 
@@ -285,6 +292,7 @@ impl<I: Io> GroupHost<I> {
             match driver.replay(&self.io, self.settings).await {
                 _ if matches!(*driver.phase.borrow(), Phase::Stopped) => return,
                 Ok(mut state) => {
+                    state.follow(&self.image.borrow());
                     state.loaded(Now { mono: self.io.now(), wall_ms: self.io.wall_clock() });
                     *driver.phase.borrow_mut() = Phase::Serving(state);
                     break;

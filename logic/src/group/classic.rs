@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use millrace_proto::kafka::error::ErrorCode;
 
+use super::consumer::ConsumerGroup;
 use super::offsets::Offsets;
 use super::request::{Caller, JoinRefused, Joined, JoinedMember, Response, Synced};
 use super::{Effect, Timer, Timers, When, reply, subscription};
@@ -134,6 +135,8 @@ pub(super) struct Group<T> {
     /// What its members subscribe to, when it is of consumers and they can be understood.
     pub(super) subscribed: Option<BTreeSet<String>>,
     pub(super) offsets: Offsets,
+    /// What there is of it when it is of the new protocol; it has no members of the classic one then.
+    pub(super) consumer: Option<Box<ConsumerGroup>>,
 }
 
 impl<T> Group<T> {
@@ -157,7 +160,19 @@ impl<T> Group<T> {
             member_added: false,
             subscribed: None,
             offsets: Offsets::default(),
+            consumer: None,
         }
+    }
+
+    /// Nobody is in it, or on the way into it, by the classic protocol.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state == State::Empty && self.pending.is_empty() && self.members.is_empty()
+    }
+
+    /// Nobody is in it by any protocol.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state == State::Empty
+            && self.consumer.as_ref().is_none_or(|consumer| consumer.members.is_empty())
     }
 
     pub(super) fn is_in(&self, states: &[State]) -> bool {
@@ -245,7 +260,10 @@ impl<T> Group<T> {
 
     /// Whether members read this topic, or may do so for all that is known.
     pub(super) fn reads(&self, topic: &str) -> bool {
-        self.subscribed.as_ref().is_none_or(|topics| topics.contains(topic))
+        match &self.consumer {
+            Some(consumer) => consumer.reads(topic),
+            None => self.subscribed.as_ref().is_none_or(|topics| topics.contains(topic)),
+        }
     }
 
     /// Bytes of what the members say of themselves, but for this one.

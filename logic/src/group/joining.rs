@@ -29,6 +29,8 @@ impl<T> Coordinator<T> {
             cx.out.push(refuse_join(ticket, ErrorCode::GroupMaxSizeReached, &claimed));
         } else if !group.supports(&join.protocol_type, &join.protocols) {
             cx.out.push(refuse_join(ticket, ErrorCode::InconsistentGroupProtocol, &claimed));
+        } else if !group.becomes_classic(&claimed, cx.out) {
+            cx.out.push(refuse_join(ticket, ErrorCode::InconsistentGroupProtocol, &claimed));
         } else if claimed.is_empty() {
             group.welcome(join, ticket, &mut cx);
         } else {
@@ -62,6 +64,18 @@ pub(super) struct Cx<'a, T> {
 }
 
 impl<T> Group<T> {
+    /// A consumer group without members becomes a classic one when somebody new joins that; its offsets stay. Whether it is one now.
+    fn becomes_classic(&mut self, claimed: &str, out: &mut Vec<Effect<T>>) -> bool {
+        if self.consumer.as_ref().is_some_and(|consumer| !consumer.members.is_empty()) {
+            return false;
+        }
+        if claimed.is_empty() && self.consumer.is_some() {
+            out.extend(self.tombstones().into_iter().map(Effect::Append));
+            self.consumer = None;
+        }
+        true
+    }
+
     /// Whether there is room for this member.
     fn takes(&self, member: &str, max_size: usize) -> bool {
         let known = self.members.get(member);

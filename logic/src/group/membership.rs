@@ -5,6 +5,7 @@ use std::time::Duration;
 use millrace_proto::kafka::error::ErrorCode;
 
 use super::classic::{Group, State};
+use super::consumer::Step;
 use super::joining::Cx;
 use super::request::{Caller, Leave, Response};
 use super::{Coordinator, Effect, Now, When, reply};
@@ -33,6 +34,17 @@ impl<T> Coordinator<T> {
             let unknown = vec![ErrorCode::UnknownMemberId; leave.members.len()];
             return out.push(answer(ticket, Ok(unknown)));
         };
+        if let Some(consumer) = &mut group.consumer {
+            let (settings, timers, version) = (&self.settings, &mut self.timers, self.image_version);
+            let mut records = Vec::new();
+            let mut step = Step { now, settings, timers, image: &self.image, version, records: &mut records };
+            let send_away = |(id, instance): (String, Option<String>)| {
+                consumer.send_away(&id, instance.as_deref(), &mut step).err().unwrap_or(ErrorCode::None)
+            };
+            let codes: Vec<_> = leave.members.into_iter().map(send_away).collect();
+            out.extend(records.into_iter().map(Effect::Append));
+            return out.push(answer(ticket, Ok(codes)));
+        }
         let mut cx = Cx { now, settings: &self.settings, timers: &mut self.timers, out };
         let one = |(id, instance): (String, Option<String>)| {
             group.leave(id, instance, cx.out).err().unwrap_or(ErrorCode::None)

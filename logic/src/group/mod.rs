@@ -6,12 +6,14 @@
 //!
 //! Split by role: [`request`] what is asked and answered, [`classic`] the group and its members, `joining` and `syncing` the two steps of a
 //! rebalance, `membership` everything by which members come to go, [`offsets`] what was committed, `admin` describing and deleting,
-//! `records` all of it as bytes, `subscription` the one thing that is read of what members say; [`assignment`] reads for people what they got,
-//! [`reset`] says where a group goes on that somebody moves, and [`survey`] how far groups have come.
+//! `records` all of it as bytes, `subscription` the one thing that is read of what members say; [`consumer`] groups of the new protocol.
+//! For people: [`assignment`] reads what members got, [`reset`] says where a group goes on that somebody moves, [`survey`] how far groups have
+//! come.
 
 mod admin;
 pub mod assignment;
 pub mod classic;
+pub mod consumer;
 mod joining;
 mod membership;
 pub mod offsets;
@@ -29,7 +31,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use classic::{Group, State};
+use crate::meta::Image;
+use classic::Group;
+use consumer::{ConsumerSettings, Step};
 use joining::Cx;
 use millrace_proto::kafka::error::ErrorCode;
 
@@ -86,6 +90,8 @@ pub struct Settings {
     pub retention_check: Duration,
     /// `offset.metadata.max.bytes`: the most that a client may keep with an offset.
     pub max_metadata: usize,
+    /// How groups of the new protocol are kept.
+    pub consumer: ConsumerSettings,
 }
 
 impl Default for Settings {
@@ -99,6 +105,7 @@ impl Default for Settings {
             retention_ms: 7 * 24 * 60 * 60 * 1000,
             retention_check: Duration::from_secs(10 * 60),
             max_metadata: 4096,
+            consumer: ConsumerSettings::default(),
         }
     }
 }
@@ -112,6 +119,10 @@ enum Timer {
     Sync,
     /// A member, or one that was given an id and is to come back with it, has been silent.
     Member(Arc<str>),
+    /// A member of a consumer group has had the time to give partitions up.
+    Revoke(Arc<str>),
+    /// The partitions of a consumer group may be assigned again.
+    Assign,
 }
 
 /// The most bytes that the members of a group may say of themselves together, and that its leader may give out. All of it is kept, and makes
@@ -127,6 +138,10 @@ pub struct Coordinator<T> {
     settings: Settings,
     groups: BTreeMap<Arc<str>, Group<T>>,
     timers: Timers,
+    /// The topics now.
+    image: Arc<Image>,
+    /// Rises with the image: who has seen this one has seen all. 0 is none.
+    image_version: u64,
     /// When to look for offsets that nobody uses.
     next_check: Duration,
 }
@@ -134,7 +149,14 @@ pub struct Coordinator<T> {
 impl<T> Coordinator<T> {
     /// One without groups, for [`Coordinator::replay`].
     pub fn new(settings: Settings) -> Self {
-        Self { settings, groups: BTreeMap::new(), timers: Timers::new(), next_check: Duration::ZERO }
+        let (groups, timers, image) = (BTreeMap::new(), Timers::new(), Arc::default());
+        Self { settings, groups, timers, image, image_version: 1, next_check: Duration::ZERO }
+    }
+
+    /// The topics are these from now on. Consumer groups find out what that is to them as their members come.
+    pub fn follow(&mut self, image: &Arc<Image>) {
+        self.image = image.clone();
+        self.image_version += 1;
     }
 
     /// All records were replayed: members have their session timeout from now on.
@@ -142,6 +164,9 @@ impl<T> Coordinator<T> {
         self.next_check = now.mono + self.settings.retention_check;
         for group in self.groups.values_mut() {
             group.rest_all(now.mono, &mut self.timers);
+            if let Some(consumer) = &mut group.consumer {
+                consumer.loaded(now, &self.settings, &mut self.timers);
+            }
         }
     }
 
@@ -154,6 +179,7 @@ impl<T> Coordinator<T> {
                 let code = self.heartbeat(now, &member).err().unwrap_or(ErrorCode::None);
                 out.push(reply(ticket, Response::Heartbeat(code), When::Now));
             }
+            Request::ConsumerHeartbeat(beat) => self.consumer_heartbeat(now, beat, ticket, out),
             Request::Leave(leave) => self.leave(now, leave, ticket, out),
             Request::Commit(commit) => self.commit(now, commit, ticket, out),
             Request::Fetch(fetch) => {
@@ -162,6 +188,10 @@ impl<T> Coordinator<T> {
             Request::DeleteOffsets(delete) => self.delete_offsets(delete, ticket, out),
             Request::Describe { group } => {
                 out.push(reply(ticket, Response::Describe(self.describe(&group)), When::Durable));
+            }
+            Request::DescribeConsumers { group } => {
+                let described = self.describe_consumers(&group);
+                out.push(reply(ticket, Response::DescribeConsumers(described), When::Durable));
             }
             Request::List => out.push(reply(ticket, Response::List(self.list()), When::Durable)),
             Request::Delete { group } => {
@@ -199,17 +229,37 @@ impl<T> Coordinator<T> {
 
     /// How many groups there are, and how many members all of them have.
     pub fn counts(&self) -> (usize, usize) {
-        (self.groups.len(), self.groups.values().map(|group| group.members.len()).sum())
+        let members = |group: &Group<T>| {
+            group.members.len() + group.consumer.as_ref().map_or(0, |consumer| consumer.members.len())
+        };
+        (self.groups.len(), self.groups.values().map(members).sum())
     }
 
     fn fire(&mut self, now: Now, due: Duration, id: &Arc<str>, timer: Timer, out: &mut Vec<Effect<T>>) {
         let Some(group) = self.groups.get_mut(id) else { return };
+        if let Some(consumer) = &mut group.consumer {
+            let target = consumer.assignment_epoch;
+            let (settings, timers, version) = (&self.settings, &mut self.timers, self.image_version);
+            let mut records = Vec::new();
+            let mut step = Step { now, settings, timers, image: &self.image, version, records: &mut records };
+            match timer {
+                Timer::Member(member) => consumer.member_is_due(due, &member, &mut step),
+                Timer::Revoke(member) => consumer.revocation_is_due(due, &member, &mut step),
+                Timer::Assign => consumer.assign_is_due(due, &mut step),
+                // Of the classic group that it was.
+                Timer::Join | Timer::Sync => {}
+            }
+            if consumer.assignment_epoch != target {
+                out.push(Effect::Rebalance);
+            }
+            return out.extend(records.into_iter().map(Effect::Append));
+        }
         let mut cx = Cx { now, settings: &self.settings, timers: &mut self.timers, out };
         match timer {
             Timer::Join if group.join_deadline == Some(due) => group.join_is_due(&mut cx),
             Timer::Sync if group.sync_deadline == Some(due) => group.sync_is_due(&mut cx),
             Timer::Member(member) => group.member_is_due(due, &member, &mut cx),
-            Timer::Join | Timer::Sync => {}
+            Timer::Join | Timer::Sync | Timer::Revoke(_) | Timer::Assign => {}
         }
         self.drop_if_void(id);
     }
@@ -217,11 +267,7 @@ impl<T> Coordinator<T> {
     /// A group without members, offsets or a record of its own is nothing.
     fn drop_if_void(&mut self, id: &str) {
         let void = |group: &Group<T>| {
-            group.state == State::Empty
-                && group.generation == 0
-                && group.pending.is_empty()
-                && group.members.is_empty()
-                && group.offsets.is_empty()
+            group.is_idle() && group.generation == 0 && group.consumer.is_none() && group.offsets.is_empty()
         };
         if self.groups.get(id).is_some_and(void) {
             self.groups.remove(id);

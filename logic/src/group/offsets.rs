@@ -68,6 +68,9 @@ impl<T> Coordinator<T> {
         if let Err(code) = self.check_commit(&caller, names_missing_group) {
             return out.push(reply(ticket, Response::Commit(Err(code)), When::Now));
         }
+        if let Err(code) = self.check_consumer_commit(&caller, names_missing_group, &offsets) {
+            return out.push(reply(ticket, Response::Commit(Err(code)), When::Now));
+        }
         let id: Arc<str> = caller.group.as_str().into();
         let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id.clone()));
         group.rest(&caller.member, now.mono, &mut self.timers);
@@ -96,6 +99,7 @@ impl<T> Coordinator<T> {
 
     fn check_commit(&self, caller: &Caller, names_missing_group: bool) -> Result<(), ErrorCode> {
         match self.groups.get(caller.group.as_str()) {
+            Some(group) if group.consumer.is_some() => Ok(()),
             Some(group) => group.check_commit(caller),
             // Who assigns partitions to itself may use any name.
             None if caller.generation < 0 => Ok(()),
@@ -104,7 +108,50 @@ impl<T> Coordinator<T> {
         }
     }
 
-    pub(super) fn fetch(&self, fetch: &Fetch) -> Vec<FetchedTopic> {
+    /// The same for a consumer group. A member whose epoch has moved on meanwhile may still commit for partitions that it has had since the
+    /// epoch that it knows (KIP-1251): nobody else has had them since.
+    fn check_consumer_commit(
+        &self,
+        caller: &Caller,
+        knows_epochs: bool,
+        offsets: &[CommitOffset],
+    ) -> Result<(), ErrorCode> {
+        let group = self.groups.get(caller.group.as_str()).and_then(|group| group.consumer.as_ref());
+        let Some(group) = group else { return Ok(()) };
+        if caller.generation < 0 && group.members.is_empty() {
+            return Ok(());
+        }
+        let member = group.members.get(caller.member.as_str()).ok_or(ErrorCode::UnknownMemberId)?;
+        if !knows_epochs {
+            return Err(ErrorCode::UnsupportedVersion);
+        }
+        let had = |it: &CommitOffset| {
+            member.has_since(it.topic_id, it.partition).is_some_and(|since| since <= caller.generation)
+        };
+        let may = caller.generation == member.epoch
+            || caller.generation < member.epoch && caller.generation > 0 && offsets.iter().all(had);
+        if may { Ok(()) } else { Err(ErrorCode::StaleMemberEpoch) }
+    }
+
+    /// Whether who asks for offsets may know them: a member of a consumer group whose epoch has moved on is to hear of that first.
+    fn check_fetch(&self, fetch: &Fetch) -> Result<(), ErrorCode> {
+        let group = self.groups.get(fetch.group.as_str()).and_then(|group| group.consumer.as_ref());
+        match (group, &fetch.member) {
+            (Some(group), Some((member, epoch))) => match group.members.get(member.as_str()) {
+                Some(member) if member.epoch == *epoch => Ok(()),
+                Some(_) => Err(ErrorCode::StaleMemberEpoch),
+                None => Err(ErrorCode::UnknownMemberId),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn fetch(&self, fetch: &Fetch) -> Result<Vec<FetchedTopic>, ErrorCode> {
+        self.check_fetch(fetch)?;
+        Ok(self.fetch_all(fetch))
+    }
+
+    fn fetch_all(&self, fetch: &Fetch) -> Vec<FetchedTopic> {
         let known = self.groups.get(fetch.group.as_str()).map(|group| &group.offsets.0);
         let shown = |partition: i32, committed: Option<&Committed>| FetchedOffset {
             partition,
@@ -145,8 +192,8 @@ impl<T> Coordinator<T> {
         let Some(group) = self.groups.get_mut(delete.group.as_str()) else {
             return out.push(reply(ticket, answer(Err(ErrorCode::GroupIdNotFound)), When::Durable));
         };
-        let idle = group.state == State::Empty;
-        if !idle && group.protocol_type.as_deref() != Some(CONSUMER) {
+        let idle = group.is_empty();
+        if !idle && group.consumer.is_none() && group.protocol_type.as_deref() != Some(CONSUMER) {
             return out.push(reply(ticket, answer(Err(ErrorCode::NonEmptyGroup)), When::Durable));
         }
         let mut codes = Vec::with_capacity(delete.offsets.len());
@@ -189,8 +236,8 @@ impl<T> Coordinator<T> {
                 .map(|(topic, partition, _)| (topic.clone(), partition))
                 .collect();
             due.iter().for_each(|(topic, partition)| group.forget_offset(topic, *partition, out));
-            if group.state == State::Empty && group.pending.is_empty() && group.offsets.is_empty() {
-                out.push(Effect::Append(GroupRecord::no_group(&id)));
+            if group.is_empty() && group.pending.is_empty() && group.offsets.is_empty() {
+                out.extend(group.tombstones().into_iter().map(Effect::Append));
                 self.groups.remove(&id);
             }
         }
@@ -218,6 +265,10 @@ impl<T> Group<T> {
     fn is_unused(&self, topic: &str, committed: &Committed, now: Now, retention_ms: i64) -> bool {
         if let Some(expires) = committed.expires_ms {
             return now.wall_ms >= expires;
+        }
+        if self.consumer.is_some() {
+            let silent = now.wall_ms.saturating_sub(committed.committed_ms);
+            return !self.reads(topic) && silent >= retention_ms;
         }
         let since = match (&self.protocol_type, self.state) {
             (None, _) => committed.committed_ms,

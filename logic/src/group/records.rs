@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_proto::kafka::group_records::{
-    EXPIRING_OFFSET_COMMIT_VALUE_VERSION, GROUP_METADATA_VALUE_VERSION, GroupMetadataKey, GroupMetadataValue,
-    GroupRecordKey, MemberMetadata, OFFSET_COMMIT_VALUE_VERSION, OffsetCommitKey, OffsetCommitValue,
-    decode_value, encode,
+    ConsumerGroupKey, ConsumerMemberKey, ConsumerRegexKey, EXPIRING_OFFSET_COMMIT_VALUE_VERSION,
+    GROUP_METADATA_VALUE_VERSION, GroupMetadataKey, GroupMetadataValue, GroupRecordKey, MemberMetadata,
+    OFFSET_COMMIT_VALUE_VERSION, OffsetCommitKey, OffsetCommitValue, decode_value, encode,
 };
 use millrace_proto::kafka::wire::DecodeError;
 
 use super::Coordinator;
 use super::classic::{Group, Member, State, new_member};
+use super::consumer::ConsumerGroup;
 use super::offsets::Committed;
 
 /// A record to append.
@@ -118,12 +119,69 @@ impl<T> Coordinator<T> {
                     self.group_for_replay(group).restore(&value);
                 }
                 None => {
-                    self.groups.remove(group);
+                    if let Some(known) = self.groups.get_mut(group) {
+                        known.forget_classic();
+                    }
+                    self.drop_if_void(group);
                 }
             },
+            GroupRecordKey::ConsumerGroup(ConsumerGroupKey { group }) => match value {
+                Some(value) => {
+                    let value = decode_value(value).map_err(in_value)?;
+                    self.consumers_for_replay(group).restore_group(&value);
+                }
+                None => {
+                    if let Some(known) = self.groups.get_mut(group) {
+                        known.consumer = None;
+                    }
+                    self.drop_if_void(group);
+                }
+            },
+            GroupRecordKey::TargetEpoch(ConsumerGroupKey { group }) => {
+                if let Some(value) = value.map(decode_value).transpose().map_err(in_value)? {
+                    self.consumers_for_replay(group).restore_target_epoch(&value);
+                }
+            }
+            GroupRecordKey::ConsumerMember(ConsumerMemberKey { group, member }) => {
+                let value = value.map(decode_value).transpose().map_err(in_value)?;
+                if let Some(group) = self.consumers_if(group, value.is_some()) {
+                    group.restore_member(member, value.as_ref());
+                }
+            }
+            GroupRecordKey::Target(ConsumerMemberKey { group, member }) => {
+                let value = value.map(decode_value).transpose().map_err(in_value)?;
+                if let Some(group) = self.consumers_if(group, value.is_some()) {
+                    group.restore_target(member, value.as_ref());
+                }
+            }
+            GroupRecordKey::Current(ConsumerMemberKey { group, member }) => {
+                let value = value.map(decode_value).transpose().map_err(in_value)?;
+                if let Some(group) = self.consumers_if(group, value.is_some()) {
+                    group.restore_current(member, value.as_ref());
+                }
+            }
+            GroupRecordKey::ConsumerRegex(ConsumerRegexKey { group, regex }) => {
+                let value = value.map(decode_value).transpose().map_err(in_value)?;
+                if let Some(group) = self.consumers_if(group, value.is_some()) {
+                    group.restore_regex(regex, value.as_ref());
+                }
+            }
             GroupRecordKey::Unknown(_) => {}
         }
         Ok(())
+    }
+
+    fn consumers_for_replay(&mut self, id: &str) -> &mut ConsumerGroup {
+        let group = self.group_for_replay(id);
+        group.consumer.get_or_insert_with(|| Box::new(ConsumerGroup::new(group.id.clone())))
+    }
+
+    /// A consumer group, which a record may be the first of, or, if it says that something is gone, about nothing.
+    fn consumers_if(&mut self, id: &str, is_there: bool) -> Option<&mut ConsumerGroup> {
+        match is_there {
+            true => Some(self.consumers_for_replay(id)),
+            false => self.groups.get_mut(id)?.consumer.as_deref_mut(),
+        }
     }
 
     fn group_for_replay(&mut self, id: &str) -> &mut Group<T> {
@@ -133,6 +191,20 @@ impl<T> Coordinator<T> {
 }
 
 impl<T> Group<T> {
+    /// What says that the group itself is gone.
+    pub(super) fn tombstones(&self) -> Vec<GroupRecord> {
+        match &self.consumer {
+            Some(consumer) => GroupRecord::no_consumer_group(consumer),
+            None => vec![GroupRecord::no_group(&self.id)],
+        }
+    }
+
+    /// There is no classic group of its name any more. What was committed goes by records of its own.
+    fn forget_classic(&mut self) {
+        let (offsets, consumer) = (std::mem::take(&mut self.offsets), self.consumer.take());
+        *self = Group { offsets, consumer, ..Group::new(self.id.clone()) };
+    }
+
     fn restore(&mut self, value: &GroupMetadataValue<'_>) {
         let offsets = std::mem::take(&mut self.offsets);
         *self = Group { offsets, ..Group::new(self.id.clone()) };

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+pub use super::consumer::request::{Beat, ConsumerDescription, ConsumerHeartbeat, ConsumerMember, Refusal};
+
 /// Any request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -15,6 +17,8 @@ pub enum Request {
     Sync(Sync),
     /// Heartbeat.
     Heartbeat(Caller),
+    /// ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(ConsumerHeartbeat),
     /// LeaveGroup.
     Leave(Leave),
     /// OffsetCommit.
@@ -25,6 +29,11 @@ pub enum Request {
     DeleteOffsets(DeleteOffsets),
     /// DescribeGroups, of one group.
     Describe {
+        /// Which.
+        group: String,
+    },
+    /// ConsumerGroupDescribe, of one group.
+    DescribeConsumers {
         /// Which.
         group: String,
     },
@@ -46,16 +55,20 @@ pub enum Response {
     Sync(Result<Synced, ErrorCode>),
     /// What the member has to do.
     Heartbeat(ErrorCode),
+    /// The same in a consumer group.
+    ConsumerHeartbeat(Result<Beat, Refusal>),
     /// What became of each member, in the order of the request.
     Leave(Result<Vec<ErrorCode>, ErrorCode>),
     /// What became of each offset, in the order of the request.
     Commit(Result<Vec<ErrorCode>, ErrorCode>),
     /// Offsets.
-    Fetch(Vec<FetchedTopic>),
+    Fetch(Result<Vec<FetchedTopic>, ErrorCode>),
     /// What became of each offset, in the order of the request.
     DeleteOffsets(Result<Vec<ErrorCode>, ErrorCode>),
-    /// The group; `None` when there is none.
-    Describe(Option<Description>),
+    /// The classic group, or why there is none.
+    Describe(Result<Description, Refusal>),
+    /// The consumer group, or why there is none.
+    DescribeConsumers(Result<ConsumerDescription, Refusal>),
     /// All groups.
     List(Vec<Listing>),
     /// Why the group is still there.
@@ -218,6 +231,8 @@ pub struct Fetch {
     pub group: String,
     /// In these partitions; `None` for all of which there are any.
     pub topics: Option<Vec<(Arc<str>, Vec<i32>)>>,
+    /// The member that asks, if one says so, and its epoch.
+    pub member: Option<(String, i32)>,
 }
 
 /// The offsets in one topic.
@@ -290,4 +305,6 @@ pub struct Listing {
     pub protocol_type: String,
     /// Its state, as Kafka names it.
     pub state: &'static str,
+    /// Its type, as Kafka names it.
+    pub group_type: &'static str,
 }

@@ -42,7 +42,7 @@ impl Survey {
 impl<T> Coordinator<T> {
     /// Adds the groups that have members, or those that have none.
     pub fn survey(&self, with_members: bool, survey: &mut Survey) {
-        for (id, group) in self.groups.iter().filter(|(_, group)| group.members.is_empty() != with_members) {
+        for (id, group) in self.groups.iter().filter(|(_, group)| group.is_empty() != with_members) {
             let count = group.offsets.len();
             if count > survey.room || id.len() > LONGEST_NAME {
                 survey.left_out += count;

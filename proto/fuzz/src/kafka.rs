@@ -3,18 +3,20 @@
 use millrace_proto::for_each_served_api;
 use millrace_proto::kafka::api::{self, Api, ApiKey};
 use millrace_proto::kafka::group_records::{
-    GroupMetadataValue, GroupRecordKey, OffsetCommitValue, decode_value, encode,
+    ConsumerGroupValue, ConsumerMemberValue, ConsumerRegexValue, CurrentValue, GroupMetadataValue,
+    GroupRecordKey, OffsetCommitValue, TargetEpochValue, TargetValue, decode_value, encode,
 };
 use millrace_proto::kafka::header::{self, RequestHeader};
 use millrace_proto::kafka::messages::{
     alter_configs::*, alter_partition_reassignments::*, alter_replica_log_dirs::*, api_versions::*,
-    create_partitions::*, create_topics::*, delete_groups::*, delete_records::*, delete_topics::*,
-    describe_cluster::*, describe_configs::*, describe_groups::*, describe_log_dirs::*,
-    describe_producers::*, describe_quorum::*, describe_topic_partitions::*, elect_leaders::*, fetch::*,
-    find_coordinator::*, heartbeat::*, incremental_alter_configs::*, init_producer_id::*, join_group::*,
-    leave_group::*, list_config_resources::*, list_groups::*, list_offsets::*,
-    list_partition_reassignments::*, metadata::*, offset_commit::*, offset_delete::*, offset_fetch::*,
-    offset_for_leader_epoch::*, produce::*, sync_group::*, update_features::*,
+    consumer_group_describe::*, consumer_group_heartbeat::*, create_partitions::*, create_topics::*,
+    delete_groups::*, delete_records::*, delete_topics::*, describe_cluster::*, describe_configs::*,
+    describe_groups::*, describe_log_dirs::*, describe_producers::*, describe_quorum::*,
+    describe_topic_partitions::*, elect_leaders::*, fetch::*, find_coordinator::*, heartbeat::*,
+    incremental_alter_configs::*, init_producer_id::*, join_group::*, leave_group::*,
+    list_config_resources::*, list_groups::*, list_offsets::*, list_partition_reassignments::*, metadata::*,
+    offset_commit::*, offset_delete::*, offset_fetch::*, offset_for_leader_epoch::*, produce::*,
+    sync_group::*, update_features::*,
 };
 use millrace_proto::kafka::records::MetadataRecord;
 use millrace_proto::kafka::wire::{DecodeError, Encoder};
@@ -62,24 +64,32 @@ pub fn metadata_records(data: &[u8]) {
     assert_eq!(MetadataRecord::decode(&bytes).as_ref(), Ok(&record));
 }
 
-/// A record of `__consumer_offsets`: a key, or a value of either kind.
+/// A record of `__consumer_offsets`: a key, or a value of any kind.
 pub fn group_records(data: &[u8]) {
-    match GroupRecordKey::decode(data) {
-        Ok(GroupRecordKey::OffsetCommit(key)) => {
-            assert_eq!(GroupRecordKey::decode(&encode(&key, 1)), Ok(GroupRecordKey::OffsetCommit(key)));
-        }
-        Ok(GroupRecordKey::GroupMetadata(key)) => {
-            assert_eq!(GroupRecordKey::decode(&encode(&key, 2)), Ok(GroupRecordKey::GroupMetadata(key)));
-        }
-        Ok(GroupRecordKey::Unknown(_)) | Err(_) => {}
+    if let Ok(key) = GroupRecordKey::decode(data) {
+        let bytes = match &key {
+            GroupRecordKey::OffsetCommit(key) => encode(key, 1),
+            GroupRecordKey::GroupMetadata(key) => encode(key, 2),
+            GroupRecordKey::ConsumerGroup(key) => encode(key, 3),
+            GroupRecordKey::ConsumerMember(key) => encode(key, 5),
+            GroupRecordKey::TargetEpoch(key) => encode(key, 6),
+            GroupRecordKey::Target(key) => encode(key, 7),
+            GroupRecordKey::Current(key) => encode(key, 8),
+            GroupRecordKey::ConsumerRegex(key) => encode(key, 16),
+            GroupRecordKey::Unknown(_) => data.to_vec(),
+        };
+        assert_eq!(GroupRecordKey::decode(&bytes), Ok(key));
     }
     let version = data.first_chunk().map_or(0, |version| i16::from_be_bytes(*version));
-    if let Ok(value) = decode_value::<OffsetCommitValue>(data) {
-        assert_eq!(decode_value(&encode(&value, version)), Ok(value));
+    macro_rules! again {
+        ($($kind:ty),*) => {
+            $(if let Ok(value) = decode_value::<$kind>(data) {
+                assert_eq!(decode_value(&encode(&value, version)), Ok(value));
+            })*
+        };
     }
-    if let Ok(value) = decode_value::<GroupMetadataValue>(data) {
-        assert_eq!(decode_value(&encode(&value, version)), Ok(value));
-    }
+    again!(OffsetCommitValue, GroupMetadataValue, ConsumerGroupValue, ConsumerMemberValue, TargetEpochValue);
+    again!(TargetValue, CurrentValue, ConsumerRegexValue);
 }
 
 fn choose(data: &[u8]) -> Option<(&'static Api, i16, &[u8])> {

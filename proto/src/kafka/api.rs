@@ -11,6 +11,8 @@ use super::messages::{
     },
     alter_replica_log_dirs::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse},
     api_versions::{ApiVersionsRequest, ApiVersionsResponse},
+    consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse},
+    consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse},
     create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse},
     create_topics::{CreateTopicsRequest, CreateTopicsResponse},
     delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse},
@@ -289,6 +291,8 @@ served! { $
     UpdateFeatures: UpdateFeaturesRequest<'q>, UpdateFeaturesResponse<'r>;
     DescribeCluster: DescribeClusterRequest, DescribeClusterResponse<'r>;
     DescribeProducers: DescribeProducersRequest<'q>, DescribeProducersResponse<'r>;
+    ConsumerGroupHeartbeat: ConsumerGroupHeartbeatRequest<'q>, ConsumerGroupHeartbeatResponse<'r>;
+    ConsumerGroupDescribe: ConsumerGroupDescribeRequest<'q>, ConsumerGroupDescribeResponse<'r>;
     ListConfigResources: ListConfigResourcesRequest, ListConfigResourcesResponse<'r>;
     DescribeTopicPartitions: DescribeTopicPartitionsRequest<'q>, DescribeTopicPartitionsResponse<'r>;
 }
@@ -375,6 +379,8 @@ mod tests {
             (57, 0..=2),
             (60, 0..=2),
             (61, 0..=0),
+            (68, 0..=1),
+            (69, 0..=1),
             (74, 0..=1),
             (75, 0..=0),
         ];

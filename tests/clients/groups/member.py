@@ -23,16 +23,18 @@ def show(values):
     sys.stdout.flush()
 
 
-def librdkafka(bootstrap: str, group: str, topic: str):
+def librdkafka(bootstrap: str, group: str, topic: str, **more):
     from confluent_kafka import Consumer, KafkaException
 
+    more = more or {"session.timeout.ms": 6000}
     member = Consumer(
         {
             "bootstrap.servers": bootstrap,
             "group.id": group,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
-            "session.timeout.ms": 6000,
+            "topic.metadata.refresh.interval.ms": 2000,
+            **more,
         }
     )
     member.subscribe([topic])
@@ -45,6 +47,11 @@ def librdkafka(bootstrap: str, group: str, topic: str):
             except KafkaException as error:
                 print(f"not committed: {error}", file=sys.stderr)
     member.close()
+
+
+def librdkafka_848(bootstrap: str, group: str, topic: str):
+    """By the new protocol of groups; a topic that begins with ^ is a regular expression."""
+    librdkafka(bootstrap, group, topic, **{"group.protocol": "consumer"})
 
 
 def kafka_python(bootstrap: str, group: str, topic: str):
@@ -103,4 +110,10 @@ def aiokafka(bootstrap: str, group: str, topic: str):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, stop)
-    {"librdkafka": librdkafka, "kafka-python": kafka_python, "aiokafka": aiokafka}[sys.argv[1]](*sys.argv[2:])
+    clients = {
+        "librdkafka": librdkafka,
+        "librdkafka-848": librdkafka_848,
+        "kafka-python": kafka_python,
+        "aiokafka": aiokafka,
+    }
+    clients[sys.argv[1]](*sys.argv[2:])

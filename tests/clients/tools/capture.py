@@ -30,7 +30,7 @@ from kafka.protocol.admin import (
 )
 from kafka.protocol.consumer import OffsetForLeaderEpochRequest
 
-from harness import group_wire, java, kcat, librdkafka, topics, wire
+from harness import consumer_wire, group_wire, java, kcat, librdkafka, topics, wire
 from harness.broker import Kafka
 from harness.process import free_ports, wait_until
 from tools.record_proxy import RecordProxy
@@ -282,6 +282,20 @@ def use_groups(address: str):
             connection.ask(group_wire.delete(group, "none"), min(version, 2))
 
 
+def use_consumer_groups(address: str):
+    """The new protocol of groups: a static member of each version, byte by byte."""
+    topic = topics.create(address, 2, prefix="consumer-topic")
+    with wire.Connection(address) as connection:
+        connection.ask(group_wire.find_coordinator("group"), 6)
+        for version in range(2):
+            group = f"consumer-group-{version}"
+            code = lambda: connection.ask(group_wire.fetch(group, {topic: [0]}), 8).groups[0].error_code  # noqa: B023, E731
+            wait_until(lambda: code() == wire.NONE, 30, "a coordinator")  # noqa: B023
+            said = {"instance": "name", "rack": "rack", "topics": [topic], "assignor": "range"}
+            assert consumer_wire.join(connection, group, version=version, **said).error == wire.NONE
+            consumer_wire.describe(connection, group, version=version)
+
+
 CLIENTS = [
     ("kcat", use_kcat),
     ("librdkafka", use_librdkafka),
@@ -289,6 +303,7 @@ CLIENTS = [
     ("kafka-python", use_every_version),
     ("kafka-python", use_admin),
     ("kafka-python", use_groups),
+    ("wire", use_consumer_groups),
 ]
 
 

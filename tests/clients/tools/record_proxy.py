@@ -40,6 +40,8 @@ API_NAMES = {
     57: "UpdateFeatures",
     60: "DescribeCluster",
     61: "DescribeProducers",
+    68: "ConsumerGroupHeartbeat",
+    69: "ConsumerGroupDescribe",
     74: "ListConfigResources",
     75: "DescribeTopicPartitions",
 }
