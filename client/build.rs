@@ -3,7 +3,7 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=../proto/api");
     println!("cargo:rerun-if-changed=build.rs");
-    let files = ["millrace/v1/cluster.proto", "millrace/v1/log.proto", "millrace/v1/topics.proto"];
+    let files = ["cluster", "groups", "log", "topics"].map(|name| format!("millrace/v1/{name}.proto"));
     let mut compiler = protox::Compiler::new(["../proto/api"])?;
     compiler.include_imports(true).include_source_info(true).open_files(files)?;
     tonic_prost_build::configure()

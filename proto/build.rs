@@ -4,13 +4,15 @@
 use std::path::Path;
 use std::{env, fs, io};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     "google/rpc/error_details.proto",
     "google/rpc/status.proto",
     "grpc/health/v1/health.proto",
     "grpc/reflection/v1/reflection.proto",
     "millrace/v1/cluster.proto",
+    "millrace/v1/groups.proto",
     "millrace/v1/log.proto",
+    "millrace/v1/partitions.proto",
     "millrace/v1/record.proto",
     "millrace/v1/topics.proto",
 ];

@@ -1,5 +1,7 @@
 //! The shards as the gRPC services see them: names become ids, failures become Kafka's codes, extents become bytes.
 
+mod groups;
+
 use crate::api::errors::WireError;
 use crate::broker::{GRPC_ENDPOINT, KAFKA_ENDPOINT};
 use crate::grpc::Backend;

@@ -2,6 +2,7 @@
 //!
 //! One request per connection, small and soon, or it is dropped; parsing is `httparse`'s.
 
+use crate::group_lag;
 use crate::metrics;
 use crate::net::pulse::Pulse;
 use crate::shard::Shard;
@@ -53,8 +54,9 @@ async fn respond<I: Io>(shard: &Shard<I>, head: &[u8]) -> Bytes {
     let path = request.path.unwrap_or_default().split('?').next().unwrap_or_default();
     match (request.method, path) {
         (Some("GET"), "/metrics") => {
-            let snapshots = shard.metrics_of_all().await;
-            response("200 OK", "text/plain; version=0.0.4; charset=utf-8", &metrics::render(&snapshots))
+            let mut text = metrics::render(&shard.metrics_of_all().await);
+            text.push_str(&group_lag::render(&shard.group_lags().await));
+            response("200 OK", "text/plain; version=0.0.4; charset=utf-8", &text)
         }
         (Some("GET"), "/health") => match health(shard).await {
             Ok(()) => response("200 OK", "text/plain", "ok\n"),

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod broker;
 pub mod config;
+mod group_lag;
 pub mod grpc;
 mod grpc_backend;
 pub mod http;

@@ -71,6 +71,20 @@ impl Histogram {
         self.count += 1;
         self.sum_us = self.sum_us.wrapping_add(us);
     }
+
+    /// As Prometheus has it: each bucket with all that is in those before.
+    fn samples(&self, labels: &str) -> Vec<(&'static str, String, u64)> {
+        let mut below = 0;
+        let buckets = BUCKETS.iter().zip(self.buckets).map(|(bound, count)| {
+            below += count;
+            ("_bucket", format!("{labels},le=\"{}\"", *bound as f64 / 1e6), below)
+        });
+        let mut samples: Vec<_> = buckets.collect();
+        samples.push(("_bucket", format!("{labels},le=\"+Inf\""), self.count));
+        samples.push(("_count", labels.to_owned(), self.count));
+        samples.push(("_sum", labels.to_owned(), self.sum_us));
+        samples
+    }
 }
 
 /// What one port of a shard counts.
@@ -127,6 +141,9 @@ pub struct Metrics {
     pub compacted_records: Counter,
     /// Bytes that logs shrank by compaction.
     pub compacted_bytes: Counter,
+    /// Rebalances of groups that are kept here.
+    pub rebalances: Counter,
+    commits: RefCell<Histogram>,
     /// Calls taken from other shards.
     pub hops: Counter,
 }
@@ -166,6 +183,8 @@ pub struct Snapshot {
     expired_bytes: u64,
     /// Passes, failed passes, records, bytes.
     compaction: [u64; 4],
+    rebalances: u64,
+    commits: Histogram,
     hops: u64,
 }
 
@@ -180,6 +199,11 @@ struct PortSnapshot {
 }
 
 impl Metrics {
+    /// A commit of a group has become durable.
+    pub fn committed(&self, time: Duration) {
+        self.commits.borrow_mut().record(time);
+    }
+
     /// The numbers now.
     pub fn snapshot(&self, holdings: Holdings) -> Snapshot {
         let port = |port: &Port| PortSnapshot {
@@ -202,6 +226,8 @@ impl Metrics {
                 self.compacted_records.get(),
                 self.compacted_bytes.get(),
             ],
+            rebalances: self.rebalances.get(),
+            commits: self.commits.borrow().clone(),
             hops: self.hops.get(),
         }
     }
@@ -263,6 +289,12 @@ impl Snapshot {
                 "gauge",
                 "Members of the groups that are kept.",
                 self.holdings.group_members as u64,
+            ),
+            one(
+                "millrace_group_rebalances_total",
+                "counter",
+                "Rebalances of the groups that are kept.",
+                self.rebalances,
             ),
             one(
                 "millrace_fetch_sessions_evicted_total",
@@ -344,6 +376,12 @@ impl Snapshot {
         ];
         families.push(self.errors(&shard));
         families.push(self.latencies(&shard));
+        families.push(Family {
+            name: "millrace_group_commit_seconds",
+            kind: "histogram",
+            help: "From a commit's arrival at the coordinator to its being durable.",
+            samples: self.commits.samples(&shard),
+        });
         families
     }
 
@@ -365,15 +403,7 @@ impl Snapshot {
         for (port, numbers) in &self.ports {
             for (api, histogram) in &numbers.requests {
                 let labels = format!("{shard},port=\"{port}\",api=\"{api}\"");
-                let mut below = 0;
-                for (bound, count) in BUCKETS.iter().zip(histogram.buckets) {
-                    below += count;
-                    let le = *bound as f64 / 1e6;
-                    samples.push(("_bucket", format!("{labels},le=\"{le}\""), below));
-                }
-                samples.push(("_bucket", format!("{labels},le=\"+Inf\""), histogram.count));
-                samples.push(("_count", labels.clone(), histogram.count));
-                samples.push(("_sum", labels, histogram.sum_us));
+                samples.extend(histogram.samples(&labels));
             }
         }
         Family {
@@ -414,6 +444,8 @@ mod tests {
         metrics.kafka.request("Produce", Duration::from_micros(100));
         metrics.kafka.request("Produce", Duration::from_secs(60));
         metrics.kafka.error("UNKNOWN_TOPIC_OR_PARTITION");
+        metrics.committed(Duration::from_millis(1));
+        metrics.rebalances.add(3);
         let shards: Vec<_> =
             (0..2).map(|shard| metrics.snapshot(Holdings { shard, ..Holdings::default() })).collect();
         let text = render(&shards);
@@ -428,5 +460,10 @@ mod tests {
             text.contains("millrace_request_seconds_sum{shard=\"0\",port=\"kafka\",api=\"Produce\"} 60.0001")
         );
         assert!(text.contains("error=\"UNKNOWN_TOPIC_OR_PARTITION\"} 1"));
+        assert!(text.contains("millrace_group_rebalances_total{shard=\"1\"} 3\n"));
+        for (le, count) in [("0.000256", 0), ("0.001024", 1), ("+Inf", 1)] {
+            let bucket = format!("millrace_group_commit_seconds_bucket{{shard=\"0\",le=\"{le}\"}} {count}\n");
+            assert!(text.contains(&bucket), "{text}");
+        }
     }
 }

@@ -10,7 +10,7 @@ Exit codes:
   0  it worked
   1  it failed
   2  the command line or the configuration is wrong
-  3  the topic or the partition is not there
+  3  the topic, the partition or the group is not there
   4  no broker could be reached";
 
 /// Why a command ended without having done what it was asked.

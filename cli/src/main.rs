@@ -1,8 +1,9 @@
-//! The `millrace` command: `dev` and `serve` run a broker, `topic`, `produce` and `consume` talk to one, `log` looks at
-//! the files of one.
+//! The `millrace` command: `dev` and `serve` run a broker, `topic`, `group`, `produce` and `consume` talk to one, `log`
+//! looks at the files of one.
 
 mod consume;
 mod exit;
+mod group;
 mod log;
 mod logging;
 mod output;
@@ -42,7 +43,7 @@ Try it:
 
 const ENVIRONMENT: &str = "\
 Environment:
-  MILLRACE_SERVER  the broker's gRPC address for topic, produce and consume
+  MILLRACE_SERVER  the broker's gRPC address for topic, group, produce and consume
   MILLRACE_LOG     which log lines to show: error, warn, info, debug, or a filter such as millrace_broker=debug,warn";
 
 fn after_help() -> String {
@@ -58,6 +59,9 @@ enum Command {
     /// Create, list, describe and delete topics
     #[command(subcommand)]
     Topic(topic::Topic),
+    /// List, describe, move and delete consumer groups
+    #[command(subcommand)]
+    Group(group::Group),
     /// Send records, one per line
     Produce(produce::Produce),
     /// Read records, and follow what comes
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         Command::Dev(dev) => return dev.run(),
         Command::Serve(serve) => return serve.run(),
         Command::Topic(topic) => with_runtime(topic.run()),
+        Command::Group(group) => with_runtime(group.run()),
         Command::Produce(produce) => with_runtime(produce.run()),
         Command::Consume(consume) => with_runtime(consume.run()),
         Command::Log(log) => log.run(),

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::stubs::cluster_client::ClusterClient;
 use crate::stubs::log_client::LogClient;
-use crate::{ConsumerBuilder, ProducerBuilder, Topics};
+use crate::{ConsumerBuilder, Groups, ProducerBuilder, Topics};
 use millrace_proto::grpc::v1;
 use std::time::Duration;
 use tonic::Code;
@@ -68,6 +68,11 @@ impl Client {
     /// Creating, deleting, listing and describing topics.
     pub fn topics(&self) -> Topics {
         Topics::new(self.channel.clone())
+    }
+
+    /// Listing, describing, moving and deleting consumer groups.
+    pub fn groups(&self) -> Groups {
+        Groups::new(self.channel.clone())
     }
 
     /// Which brokers there are.

@@ -23,6 +23,7 @@
 //! | who wants | takes |
 //! |---|---|
 //! | topics | [`Client::topics`] |
+//! | to look after consumer groups | [`Client::groups`] |
 //! | to send records | [`Client::producer`], [`Producer`] |
 //! | to read records | [`Client::consumer`], [`Consumer`] |
 //! | to know the brokers | [`Client::cluster`] |
@@ -75,6 +76,7 @@ mod backoff;
 mod client;
 mod consumer;
 mod error;
+mod groups;
 mod partitioner;
 mod producer;
 mod record;
@@ -92,6 +94,10 @@ mod stubs {
 pub use client::{Broker, Client, Cluster, ConnectOptions, Endpoint, Protocol};
 pub use consumer::{Consumer, ConsumerBuilder, Position, Start};
 pub use error::{Code, Error, Violation};
+pub use groups::{
+    DeletedOffset, Group, GroupMember, GroupOffset, GroupState, GroupSummary, GroupType, Groups, OffsetReset,
+    ResetOffset,
+};
 pub use producer::{Acks, Delivery, Placed, Producer, ProducerBuilder};
 pub use record::{Compression, ConsumedRecord, Header, Record, TimestampType};
 pub use topics::{DeletedTopic, NewTopic, Partition, Topic, TopicSummary, Topics};

@@ -45,6 +45,7 @@ struct Stage {
     now: Duration,
     asked: u64,
     answers: BTreeMap<u64, Response>,
+    rebalances: u64,
 }
 
 impl Stage {
@@ -52,7 +53,7 @@ impl Stage {
         let mut coordinator = Coordinator::new(settings);
         let now = Duration::from_secs(1);
         coordinator.loaded(Now { mono: now, wall_ms: 1_000 });
-        Self { coordinator, log: Vec::new(), now, asked: 0, answers: BTreeMap::new() }
+        Self { coordinator, log: Vec::new(), now, asked: 0, answers: BTreeMap::new(), rebalances: 0 }
     }
 
     fn moment(&self) -> Now {
@@ -88,6 +89,7 @@ impl Stage {
         for effect in effects {
             match effect {
                 Effect::Append(record) => self.log.push(record),
+                Effect::Rebalance => self.rebalances += 1,
                 Effect::Reply { ticket, response, .. } => {
                     let twice = self.answers.insert(ticket, response);
                     assert!(twice.is_none(), "request {ticket} was answered twice");
@@ -493,6 +495,7 @@ fn a_new_group_waits_for_more_members() {
     stage.pass(Duration::from_secs(3));
     assert_eq!(join_code(&stage.answers[&first]), Ok(1));
     assert_eq!(join_code(&stage.answers[&second]), Ok(1));
+    assert_eq!(stage.rebalances, 1);
 }
 
 /// An id that was given out holds a rebalance up until its owner comes, or its time is over.
@@ -515,6 +518,7 @@ fn an_id_that_nobody_comes_back_with() {
     assert!(!stage.answers.contains_key(&again));
     stage.pass(Duration::from_secs(2));
     assert_eq!(join_code(&stage.answers[&again]), Ok(2));
+    assert_eq!(stage.rebalances, 2);
 }
 
 /// What a new member is told when its group is full, and that the others do not notice.

@@ -8,10 +8,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from harness import kcat, librdkafka, topics as kafka_topics, wire
-from harness.grpc_client import TIMEOUT, Client, at, beginning, cluster, details, log, record, topics
+from harness.grpc_client import TIMEOUT, Client, at, beginning, details
+from harness.grpc_client import cluster, groups, log, partitions, record, topics
 
 pytestmark = pytest.mark.millrace_only(reason="Apache Kafka has no gRPC port")
-SERVICES = {"millrace.v1.Log", "millrace.v1.Topics", "millrace.v1.Cluster"}
+SERVICES = {"millrace.v1.Log", "millrace.v1.Topics", "millrace.v1.Groups", "millrace.v1.Cluster"}
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_health(client):
 def test_reflection_knows_what_we_compiled(client):
     database = ProtoReflectionDescriptorDatabase(client.channel)
     assert SERVICES <= set(database.get_services())
-    for source in (log, record, topics, cluster):
+    for source in (log, record, topics, groups, partitions, cluster):
         served = database.FindFileByName(source.DESCRIPTOR.name)
         assert [m.name for m in served.message_type] == list(source.DESCRIPTOR.message_types_by_name)
     assert database.FindFileContainingSymbol("millrace.v1.Log.Consume").name == "millrace/v1/log.proto"

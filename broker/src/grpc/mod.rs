@@ -9,8 +9,9 @@
 //! | `services` | which path is served by whom |
 //! | `produce`, `batches`, `partitioner` | records in |
 //! | `consume`, `assignment`, `reading` | records out |
-//! | `topics`, `cluster`, `health`, `reflection` | the rest |
-//! | `backend` | what the services need of the broker |
+//! | `groups`, `group_reset` | who reads together, and how far they have come |
+//! | `topics`, `cluster`, `health`, `reflection`, `pages` | the rest |
+//! | `backend`, `group_backend` | what the services need of the broker |
 
 mod assignment;
 pub mod backend;
@@ -19,8 +20,12 @@ mod call;
 mod cluster;
 mod consume;
 mod framing;
+pub mod group_backend;
+mod group_reset;
+mod groups;
 mod health;
 mod limits;
+mod pages;
 mod partitioner;
 mod produce;
 mod reading;
@@ -32,6 +37,7 @@ mod topics;
 mod transport;
 
 pub use backend::{Backend, Error};
+pub use group_backend::GroupBackend;
 pub use health::Health;
 pub use limits::Limits;
 pub use server::{ConnectionError, Server};

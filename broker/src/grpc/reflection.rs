@@ -188,6 +188,7 @@ mod tests {
                 "grpc.health.v1.Health",
                 "grpc.reflection.v1.ServerReflection",
                 "millrace.v1.Cluster",
+                "millrace.v1.Groups",
                 "millrace.v1.Log",
                 "millrace.v1.Topics"
             ]

@@ -6,13 +6,13 @@ use super::health::Health;
 use super::limits::Limits;
 use super::reflection::Reflection;
 use super::status::{Code, Status};
-use super::{cluster, consume, produce, topics};
+use super::{cluster, consume, group_reset, groups, produce, topics};
 use millrace_proto::grpc::v1;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// Every method of the port, as metrics name it.
-const METHODS: [&str; 17] = [
+const METHODS: [&str; 22] = [
     "millrace.v1.Log/Produce",
     "millrace.v1.Log/InitProducer",
     "millrace.v1.Log/Publish",
@@ -24,6 +24,11 @@ const METHODS: [&str; 17] = [
     "millrace.v1.Topics/Delete",
     "millrace.v1.Topics/List",
     "millrace.v1.Topics/Describe",
+    "millrace.v1.Groups/List",
+    "millrace.v1.Groups/Describe",
+    "millrace.v1.Groups/ResetOffsets",
+    "millrace.v1.Groups/DeleteOffsets",
+    "millrace.v1.Groups/Delete",
     "millrace.v1.Cluster/Describe",
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/List",
@@ -99,6 +104,21 @@ impl<B: Backend> Services<B> {
             "/millrace.v1.Topics/List" => call.unary(async |request| topics::list(backend, request)).await,
             "/millrace.v1.Topics/Describe" => {
                 call.unary(async |request| topics::describe(backend, request).await).await
+            }
+            "/millrace.v1.Groups/List" => {
+                call.unary(async |request| groups::list(backend, request).await).await
+            }
+            "/millrace.v1.Groups/Describe" => {
+                call.unary(async |request| groups::describe(backend, request).await).await
+            }
+            "/millrace.v1.Groups/ResetOffsets" => {
+                call.unary(async |request| group_reset::reset(backend, request).await).await
+            }
+            "/millrace.v1.Groups/DeleteOffsets" => {
+                call.unary(async |request| groups::delete_offsets(backend, request).await).await
+            }
+            "/millrace.v1.Groups/Delete" => {
+                call.unary(async |request| groups::delete(backend, request).await).await
             }
             "/millrace.v1.Cluster/Describe" => {
                 call.unary(async |request| Ok(cluster::describe(backend, request))).await

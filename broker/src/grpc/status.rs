@@ -160,7 +160,8 @@ impl Error {
         self
     }
 
-    fn text(&self) -> String {
+    /// What people are told.
+    pub(super) fn text(&self) -> String {
         if self.message.is_empty() { self.code.message().to_owned() } else { self.message.clone() }
     }
 
@@ -203,7 +204,7 @@ impl From<Error> for Status {
 fn table(error: ErrorCode) -> (Code, bool) {
     use ErrorCode as E;
     match error {
-        E::UnknownTopicOrPartition | E::UnknownTopicId => (Code::NotFound, false),
+        E::UnknownTopicOrPartition | E::UnknownTopicId | E::GroupIdNotFound => (Code::NotFound, false),
         E::TopicAlreadyExists => (Code::AlreadyExists, false),
         E::OffsetOutOfRange => (Code::OutOfRange, false),
         E::InvalidTopicException
@@ -215,6 +216,8 @@ fn table(error: ErrorCode) -> (Code, bool) {
         | E::InvalidRecord
         | E::InvalidTimestamp
         | E::InvalidRequiredAcks
+        | E::InvalidGroupId
+        | E::OffsetMetadataTooLarge
         | E::MessageTooLarge
         | E::RecordListTooLarge
         | E::UnsupportedCompressionType
@@ -223,6 +226,7 @@ fn table(error: ErrorCode) -> (Code, bool) {
             (Code::FailedPrecondition, false)
         }
         E::OutOfOrderSequenceNumber | E::UnknownProducerId => (Code::FailedPrecondition, false),
+        E::NonEmptyGroup | E::GroupSubscribedToTopic => (Code::FailedPrecondition, false),
         E::FencedLeaderEpoch | E::UnknownLeaderEpoch => (Code::FailedPrecondition, true),
         E::TopicAuthorizationFailed | E::ClusterAuthorizationFailed | E::GroupAuthorizationFailed => {
             (Code::PermissionDenied, false)
@@ -240,7 +244,8 @@ fn table(error: ErrorCode) -> (Code, bool) {
         | E::OffsetNotAvailable
         | E::PreferredLeaderNotAvailable
         | E::CoordinatorLoadInProgress
-        | E::CoordinatorNotAvailable => (Code::Unavailable, true),
+        | E::CoordinatorNotAvailable
+        | E::NotCoordinator => (Code::Unavailable, true),
         // The partition's log is offline or the disk is full: a person has to act, and then it works again.
         E::KafkaStorageError => (Code::Unavailable, true),
         E::CorruptMessage => (Code::DataLoss, false),

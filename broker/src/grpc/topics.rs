@@ -1,14 +1,12 @@
 //! `millrace.v1.Topics`: create, change, delete, list, describe.
 
 use super::backend::{Backend, NewTopic, Partition, Position, Topic, TopicRef};
+use super::pages::page_of;
 use super::status::{Error, Status, Violation};
 use futures_util::future::join;
 use millrace_proto::files::{decode_uuid, encode_uuid};
 use millrace_proto::grpc::v1;
 use millrace_proto::kafka::error::ErrorCode;
-
-const DEFAULT_PAGE: usize = 1000;
-const LARGEST_PAGE: usize = 10_000;
 
 pub(super) async fn create(
     backend: &impl Backend,
@@ -110,17 +108,7 @@ pub(super) fn list(
     backend: &impl Backend,
     request: v1::ListTopicsRequest,
 ) -> Result<v1::ListTopicsResponse, Status> {
-    let page = match usize::try_from(request.page_size) {
-        Ok(0) => DEFAULT_PAGE,
-        Ok(size) => size.min(LARGEST_PAGE),
-        Err(_) => {
-            let size = request.page_size;
-            return Err(Status::invalid(
-                "page_size",
-                format!("is {size}; give 0 for the default, or a size"),
-            ));
-        }
-    };
+    let page = page_of(request.page_size)?;
     // The token is the last name of the page before it; one more than the page tells whether there is another.
     let mut topics = backend.list_topics(&request.page_token, page + 1, request.include_internal);
     let more = topics.len() > page;

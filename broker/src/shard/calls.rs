@@ -12,6 +12,7 @@ use futures_channel::oneshot;
 use millrace_io::Io;
 use millrace_logic::group::Request;
 use millrace_logic::group::request::Listing;
+use millrace_logic::group::survey::Survey;
 use millrace_logic::partition::{
     Acks, Bounds, EpochEnd, FetchError, Isolation, LeaderEpoch, OffsetSpec, ProduceError, ProducerEntry,
 };
@@ -63,6 +64,13 @@ pub enum ShardCall<I: Io> {
     Group(Box<GroupCall>),
     /// Tell which groups are kept here.
     ListGroups(oneshot::Sender<Result<Vec<Listing>, ErrorCode>>),
+    /// Tell how far groups have come that are kept here, so many partitions at most.
+    SurveyGroups {
+        /// How many.
+        room: usize,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Survey>,
+    },
     /// Tell how many bytes the segments of partitions are.
     Sizes(PartsCall<PartitionId, Result<u64, FetchFailure>>),
     /// Move the starts of logs: each partition with the offset below which its records go.

@@ -4,12 +4,14 @@
 //! Records of all requests that come while a write is under way go into the next batch, so that many commits share a sync. An answer that
 //! tells of records waits until they are durable. When a batch cannot be appended, the coordinator is made anew from the log.
 
+use crate::metrics::Metrics;
 use crate::shard::calls::ProduceFailure;
 use crate::shard::partition_driver::{Incoming, PartitionDriver};
 use crate::shard::tickets::ProduceGather;
 use crate::shard::timers::Timers;
 use futures_channel::oneshot;
 use millrace_io::Io;
+use millrace_logic::group::survey::Survey;
 use millrace_logic::group::{
     Coordinator, Effect, GroupRecord, Now, ReplayError, Request, Response, Settings, When,
 };
@@ -45,6 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct GroupHost<I: Io> {
     io: I,
     settings: Settings,
+    metrics: Rc<Metrics>,
     /// The metadata now.
     image: RefCell<Arc<Image>>,
     /// By partition of `__consumer_offsets`.
@@ -55,6 +58,7 @@ pub(super) struct GroupHost<I: Io> {
 /// One coordinator, and the partition that keeps what it decides.
 pub(super) struct GroupDriver<I: Io> {
     partition: Rc<PartitionDriver<I>>,
+    metrics: Rc<Metrics>,
     phase: RefCell<Phase>,
     queue: RefCell<Queue>,
 }
@@ -74,17 +78,29 @@ struct Queue {
     /// How many records there were so far, and how many of them are durable.
     appended: u64,
     durable: u64,
-    /// Each with the number of records that it waits for, which ascend.
-    waiting: VecDeque<(u64, GroupTicket, Response)>,
+    /// In the order of the records that they wait for.
+    waiting: VecDeque<Waiting>,
     flushing: bool,
 }
 
+/// An answer that waits.
+struct Waiting {
+    /// For so many records to be durable.
+    needs: u64,
+    since: Duration,
+    ticket: GroupTicket,
+    response: Response,
+}
+
 impl Queue {
-    fn release(&mut self) {
-        while let Some((needs, ..)) = self.waiting.front()
-            && *needs <= self.durable
+    fn release(&mut self, now: Duration, metrics: &Metrics) {
+        while let Some(first) = self.waiting.front()
+            && first.needs <= self.durable
         {
-            let Some((_, ticket, response)) = self.waiting.pop_front() else { return };
+            let Some(Waiting { since, ticket, response, .. }) = self.waiting.pop_front() else { return };
+            if matches!(response, Response::Commit(_)) {
+                metrics.committed(now.saturating_sub(since));
+            }
             // Nobody listens when the connection is gone.
             let _ = ticket.send(Ok(response));
         }
@@ -111,16 +127,17 @@ enum GroupFailure {
 }
 
 impl<I: Io> GroupHost<I> {
-    pub(super) fn new(io: I, settings: Settings, image: Arc<Image>) -> Rc<Self> {
+    pub(super) fn new(io: I, settings: Settings, metrics: Rc<Metrics>, image: Arc<Image>) -> Rc<Self> {
         let (image, drivers, timers) = (RefCell::new(image), RefCell::default(), Timers::default());
-        Rc::new(Self { io, settings, image, drivers, timers })
+        Rc::new(Self { io, settings, metrics, image, drivers, timers })
     }
 
     /// A partition of `__consumer_offsets` is here: its coordinator begins.
     pub(super) fn adopt(self: &Rc<Self>, partition: Rc<PartitionDriver<I>>) {
         let number = partition.id().partition;
         let phase = RefCell::new(Phase::Loading);
-        let driver = Rc::new(GroupDriver { partition, phase, queue: RefCell::default() });
+        let (metrics, queue) = (self.metrics.clone(), RefCell::default());
+        let driver = Rc::new(GroupDriver { partition, metrics, phase, queue });
         self.drivers.borrow_mut().insert(number, driver.clone());
         self.io.spawn(self.clone().load(driver));
     }
@@ -184,6 +201,19 @@ impl<I: Io> GroupHost<I> {
         }
     }
 
+    /// How far groups have come, as far as there is room for them: those with members first, over all coordinators here.
+    pub(super) fn survey(&self, room: usize) -> Survey {
+        let mut survey = Survey::new(room);
+        for with_members in [true, false] {
+            for driver in self.drivers.borrow().values() {
+                if let Phase::Serving(state) = &*driver.phase.borrow() {
+                    state.survey(with_members, &mut survey);
+                }
+            }
+        }
+        survey
+    }
+
     /// How many groups and members there are here.
     pub(super) fn counts(&self) -> (usize, usize) {
         let count = |driver: &Rc<GroupDriver<I>>| match &*driver.phase.borrow() {
@@ -221,7 +251,7 @@ impl<I: Io> GroupHost<I> {
             act(now, state, &mut effects);
             self.timers.add(state.next_deadline(), driver.partition.id().partition);
         }
-        let flush = driver.carry_out(effects);
+        let flush = driver.carry_out(now.mono, effects);
         if flush {
             self.io.spawn(self.clone().flush(driver.clone()));
         }
@@ -235,7 +265,7 @@ impl<I: Io> GroupHost<I> {
                 Ok(()) => {
                     let mut queue = driver.queue.borrow_mut();
                     queue.durable += count;
-                    queue.release();
+                    queue.release(self.io.now(), &self.metrics);
                 }
                 Err(failure) => return self.start_anew(&driver, &failure),
             }
@@ -281,7 +311,7 @@ impl<I: Io> GroupHost<I> {
 
 impl<I: Io> GroupDriver<I> {
     /// Sends what may be sent, and queues the rest. Whether a task must be started that appends.
-    fn carry_out(&self, effects: Vec<Effect<GroupTicket>>) -> bool {
+    fn carry_out(&self, now: Duration, effects: Vec<Effect<GroupTicket>>) -> bool {
         let mut queue = self.queue.borrow_mut();
         for effect in effects {
             match effect {
@@ -292,11 +322,12 @@ impl<I: Io> GroupDriver<I> {
                 Effect::Reply { ticket, response, when } => match when {
                     When::Durable if queue.durable < queue.appended => {
                         let needs = queue.appended;
-                        queue.waiting.push_back((needs, ticket, response));
+                        queue.waiting.push_back(Waiting { needs, since: now, ticket, response });
                     }
                     // Nobody listens when the connection is gone.
                     When::Durable | When::Now => drop(ticket.send(Ok(response))),
                 },
+                Effect::Rebalance => self.metrics.rebalances.add(1),
             }
         }
         !queue.records.is_empty() && !std::mem::replace(&mut queue.flushing, true)
@@ -359,9 +390,9 @@ impl<I: Io> GroupDriver<I> {
         if served {
             *self.phase.borrow_mut() = Phase::Loading;
         }
-        for (_, ticket, _) in queue.waiting {
+        for waiting in queue.waiting {
             // Nobody listens when the connection is gone.
-            let _ = ticket.send(Err(ErrorCode::CoordinatorNotAvailable));
+            let _ = waiting.ticket.send(Err(ErrorCode::CoordinatorNotAvailable));
         }
         served
     }
@@ -372,7 +403,8 @@ impl<I: Io> GroupDriver<I> {
         if let Phase::Serving(state) = self.phase.replace(Phase::Stopped) {
             state.stop(ErrorCode::NotCoordinator, &mut effects);
         }
-        self.carry_out(effects);
+        // What is told now waits for nothing, so that when it was asked does not matter.
+        self.carry_out(Duration::ZERO, effects);
     }
 }
 

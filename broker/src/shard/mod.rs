@@ -182,7 +182,12 @@ impl<I: Io> Shard<I> {
             )),
             cluster_id: published.cluster_id.clone(),
             directories: published.directories.clone(),
-            groups: GroupHost::new(io.clone(), config.groups.settings, published.image.clone()),
+            groups: GroupHost::new(
+                io.clone(),
+                config.groups.settings,
+                metrics.clone(),
+                published.image.clone(),
+            ),
             io,
             index,
             config,
@@ -336,6 +341,9 @@ impl<I: Io> Shard<I> {
             ShardCall::ListGroups(reply) => io.spawn(async move {
                 let _ = reply.send(shard.list_groups_here().await);
             }),
+            ShardCall::SurveyGroups { room, reply } => {
+                let _ = reply.send(self.0.groups.survey(room));
+            }
             ShardCall::Sizes(call) => io.spawn(async move { shard.sizes_here(call).await }),
             ShardCall::Metadata(call) => io.spawn(async move {
                 let driver = shard.metadata_driver().expect("only shard 0 is asked");

@@ -286,6 +286,7 @@ impl<T> Group<T> {
             self.enter(State::Empty, cx.now.wall_ms);
             return cx.out.push(Effect::Append(GroupRecord::group(self)));
         }
+        cx.out.push(Effect::Rebalance);
         self.protocol = self.select_protocol();
         self.read_subscriptions();
         self.enter(State::CompletingRebalance, cx.now.wall_ms);

@@ -7,8 +7,11 @@
 //! Split by role: [`request`] what is asked and answered, [`classic`] the group and its members, `joining` and `syncing` the two steps of a
 //! rebalance, `membership` everything by which members come to go, [`offsets`] what was committed, `admin` describing and deleting,
 //! `records` all of it as bytes, `subscription` the one thing that is read of what members say; [`consumer`] groups of the new protocol.
+//! For people: [`assignment`] reads what members got, [`reset`] says where a group goes on that somebody moves, [`survey`] how far groups have
+//! come.
 
 mod admin;
+pub mod assignment;
 pub mod classic;
 pub mod consumer;
 mod joining;
@@ -16,7 +19,9 @@ mod membership;
 pub mod offsets;
 mod records;
 pub mod request;
+pub mod reset;
 mod subscription;
+pub mod survey;
 mod syncing;
 
 pub use records::{GroupRecord, ReplayError};
@@ -64,6 +69,8 @@ pub enum Effect<T> {
         /// When.
         when: When,
     },
+    /// Count a rebalance: members of a group are to get their shares anew.
+    Rebalance,
 }
 
 /// How groups are kept.
@@ -231,6 +238,7 @@ impl<T> Coordinator<T> {
     fn fire(&mut self, now: Now, due: Duration, id: &Arc<str>, timer: Timer, out: &mut Vec<Effect<T>>) {
         let Some(group) = self.groups.get_mut(id) else { return };
         if let Some(consumer) = &mut group.consumer {
+            let target = consumer.assignment_epoch;
             let (settings, timers, version) = (&self.settings, &mut self.timers, self.image_version);
             let mut records = Vec::new();
             let mut step = Step { now, settings, timers, image: &self.image, version, records: &mut records };
@@ -240,6 +248,9 @@ impl<T> Coordinator<T> {
                 Timer::Assign => consumer.assign_is_due(due, &mut step),
                 // Of the classic group that it was.
                 Timer::Join | Timer::Sync => {}
+            }
+            if consumer.assignment_epoch != target {
+                out.push(Effect::Rebalance);
             }
             return out.extend(records.into_iter().map(Effect::Append));
         }

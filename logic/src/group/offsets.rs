@@ -38,6 +38,10 @@ impl Offsets {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.values().map(BTreeMap::len).sum()
+    }
+
     pub(super) fn insert(&mut self, topic: Arc<str>, partition: i32, committed: Committed) {
         self.0.entry(topic).or_default().insert(partition, committed);
     }

@@ -24,9 +24,12 @@ log = importlib.import_module("millrace.v1.log_pb2")
 record = importlib.import_module("millrace.v1.record_pb2")
 topics = importlib.import_module("millrace.v1.topics_pb2")
 cluster = importlib.import_module("millrace.v1.cluster_pb2")
+groups = importlib.import_module("millrace.v1.groups_pb2")
+partitions = importlib.import_module("millrace.v1.partitions_pb2")
 _log_grpc = importlib.import_module("millrace.v1.log_pb2_grpc")
 _topics_grpc = importlib.import_module("millrace.v1.topics_pb2_grpc")
 _cluster_grpc = importlib.import_module("millrace.v1.cluster_pb2_grpc")
+_groups_grpc = importlib.import_module("millrace.v1.groups_pb2_grpc")
 
 TIMEOUT = 20
 
@@ -46,6 +49,7 @@ class Client:
         self.log = _log_grpc.LogStub(self.channel)
         self.topics = _topics_grpc.TopicsStub(self.channel)
         self.cluster = _cluster_grpc.ClusterStub(self.channel)
+        self.groups = _groups_grpc.GroupsStub(self.channel)
 
     def __enter__(self) -> "Client":
         return self

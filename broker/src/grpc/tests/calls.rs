@@ -43,7 +43,7 @@ fn every_method_in_the_files_is_served() {
                 }
             }
         }
-        assert_eq!(count, 16);
+        assert_eq!(count, 21);
     });
 }
 

@@ -1,5 +1,6 @@
 //! A broker in memory: just enough to see what the services ask of one.
 
+use super::memory_groups::Groups;
 use crate::grpc::backend::*;
 use crate::net::budget::Budget;
 use bytes::{Bytes, BytesMut};
@@ -19,11 +20,11 @@ use uuid::Uuid;
 #[derive(Clone)]
 pub(super) struct Memory<I> {
     io: I,
-    state: Rc<RefCell<State>>,
+    pub(super) state: Rc<RefCell<State>>,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     topics: BTreeMap<String, (Uuid, Vec<Log>)>,
     waiting: Vec<Waker>,
     auto_create: bool,
@@ -31,6 +32,7 @@ struct State {
     delay: Duration,
     fetches: Vec<usize>,
     parked: usize,
+    pub(super) groups: Groups,
 }
 
 #[derive(Default)]

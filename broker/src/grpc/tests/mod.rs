@@ -2,8 +2,10 @@
 
 mod calls;
 mod client;
+mod groups;
 mod log;
 mod memory;
+mod memory_groups;
 mod topics;
 
 use super::{Limits, Server};

@@ -89,7 +89,7 @@ fn health_is_asked_listed_and_watched() {
         assert_eq!(ask("nobody").await.unwrap_err().code, 5);
         let list: HealthListResponse =
             client.unary("/grpc.health.v1.Health/List", &HealthListRequest {}).await.expect("a list");
-        assert_eq!(list.statuses.len(), 6);
+        assert_eq!(list.statuses.len(), 7);
         for (service, status) in [("", ServingStatus::Serving), ("nobody", ServingStatus::ServiceUnknown)] {
             let mut watch = client.open("/grpc.health.v1.Health/Watch").await;
             watch.say(&HealthCheckRequest { service: service.into() });

@@ -26,7 +26,11 @@ impl<T> Coordinator<T> {
     ) {
         let (id, epoch) = (beat.group.clone(), beat.epoch);
         let mut records = Vec::new();
+        let target = self.target_epoch(&id);
         let outcome = self.beat(now, beat, &mut records);
+        if self.target_epoch(&id) != target {
+            out.push(Effect::Rebalance);
+        }
         // Who is told what it said is told nothing that may not be durable yet.
         let tells = |beat: &Beat| beat.epoch != epoch || beat.assignment.is_some();
         let quiet = records.is_empty() && !outcome.as_ref().is_ok_and(tells);
@@ -34,6 +38,11 @@ impl<T> Coordinator<T> {
         let when = if quiet { When::Now } else { When::Durable };
         out.push(reply(ticket, Response::ConsumerHeartbeat(outcome), when));
         self.drop_if_void(&id);
+    }
+
+    /// The epoch that the targets of a consumer group are for.
+    fn target_epoch(&self, id: &str) -> Option<i32> {
+        self.groups.get(id)?.consumer.as_ref().map(|group| group.assignment_epoch)
     }
 
     fn beat(
