@@ -27,9 +27,9 @@ impl<T> Coordinator<T> {
             cx.out.push(refuse_join(ticket, ErrorCode::GroupMaxSizeReached, &claimed));
         } else if group.bytes_without(&claimed).saturating_add(join.bytes()) > MAX_GROUP_BYTES {
             cx.out.push(refuse_join(ticket, ErrorCode::GroupMaxSizeReached, &claimed));
-        } else if !group.supports(&join.protocol_type, &join.protocols) {
-            cx.out.push(refuse_join(ticket, ErrorCode::InconsistentGroupProtocol, &claimed));
-        } else if !group.becomes_classic(&claimed, cx.out) {
+        } else if !group.supports(&join.protocol_type, &join.protocols)
+            || !group.becomes_classic(&claimed, cx.out)
+        {
             cx.out.push(refuse_join(ticket, ErrorCode::InconsistentGroupProtocol, &claimed));
         } else if claimed.is_empty() {
             group.welcome(join, ticket, &mut cx);
