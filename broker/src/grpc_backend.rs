@@ -1,6 +1,7 @@
 //! The shards as the gRPC services see them: names become ids, failures become Kafka's codes, extents become bytes.
 
 mod groups;
+mod members;
 
 use crate::api::errors::WireError;
 use crate::broker::{GRPC_ENDPOINT, KAFKA_ENDPOINT};

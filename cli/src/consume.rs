@@ -1,5 +1,7 @@
 //! `millrace consume`: records of a topic, as text, JSON or raw, for as long as they come.
 
+mod member;
+
 use crate::exit::Outcome;
 use crate::output::{self, Out, printable};
 use crate::position;
@@ -18,6 +20,7 @@ Examples:
   millrace consume orders --from 42 --partition 2
   millrace consume orders --from 2026-01-31T09:00:00Z --no-follow
   millrace consume orders --from 15m --output json | jq .value
+  millrace consume orders --group billing --from beginning   # run it twice: they share the topic
 
 Output:
   text  partition:offset, time, key, value and headers, with control characters escaped
@@ -41,6 +44,10 @@ pub struct Consume {
     /// Only this partition; may repeat [default: all]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Vec<i32>,
+    /// Read as a member of this consumer group: the broker says which partitions, and what was printed is committed.
+    /// `--from` (beginning or end) is where it starts in partitions in which the group has committed nothing
+    #[arg(long, short, value_name = "GROUP", conflicts_with_all = ["partition", "no_follow"])]
+    group: Option<String>,
     /// How records are printed
     #[arg(long, short, visible_alias = "format", value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -61,6 +68,9 @@ enum Format {
 impl Consume {
     /// Until the count is reached, the end (if asked for), or Ctrl-C.
     pub async fn run(self) -> Outcome {
+        if let Some(group) = &self.group {
+            return self.run_in_group(group).await;
+        }
         let client = self.remote.connect().await?;
         let mut builder = client.consumer();
         builder = match self.partition.is_empty() {

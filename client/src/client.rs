@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::stubs::cluster_client::ClusterClient;
 use crate::stubs::log_client::LogClient;
-use crate::{ConsumerBuilder, Groups, ProducerBuilder, Topics};
+use crate::{ConsumerBuilder, GroupConsumerBuilder, Groups, ProducerBuilder, Topics};
 use millrace_proto::grpc::v1;
 use std::time::Duration;
 use tonic::Code;
@@ -92,6 +92,11 @@ impl Client {
     /// Reading records.
     pub fn consumer(&self) -> ConsumerBuilder {
         ConsumerBuilder::new(self.log())
+    }
+
+    /// Reading records as a member of a consumer group.
+    pub fn group_consumer(&self, group: &str) -> GroupConsumerBuilder {
+        GroupConsumerBuilder::new(self.log(), group)
     }
 
     fn log(&self) -> LogClient<Channel> {

@@ -4,9 +4,10 @@
 //! connection breaks, reading goes on at the offset behind the last record that was taken: nothing is missed, and
 //! nothing is there twice.
 
+use crate::arrived::Arrived;
 use crate::backoff::Backoff;
 use crate::error::Error;
-use crate::record::{ConsumedRecord, Header, TimestampType};
+use crate::record::ConsumedRecord;
 use crate::stubs::log_client::LogClient;
 use futures_util::stream;
 use millrace_proto::grpc::v1::{self, consume_request, consume_response, partition_start};
@@ -137,19 +138,6 @@ type Key = (Arc<str>, i32);
 struct Stream {
     requests: mpsc::Sender<v1::ConsumeRequest>,
     responses: Streaming<v1::ConsumeResponse>,
-}
-
-/// Records of one partition that have arrived.
-#[derive(Debug)]
-struct Arrived {
-    topic: Arc<str>,
-    partition: i32,
-    leader_epoch: Option<i32>,
-    timestamp_type: TimestampType,
-    next_offset: i64,
-    records: VecDeque<v1::ConsumedRecord>,
-    /// What is granted anew once these have been taken.
-    credit: i64,
 }
 
 /// Reads records. See [`crate::Client::consumer`].
@@ -294,11 +282,11 @@ impl Consumer {
     fn take_arrived(&mut self) -> Option<ConsumedRecord> {
         while let Some(set) = self.sets.front_mut() {
             let position = self.progress.get_mut(&(set.topic.clone(), set.partition));
-            if let Some(record) = set.records.pop_front() {
+            if let Some(record) = set.take() {
                 if let Some(position) = position {
                     position.next_offset = record.offset + 1;
                 }
-                return Some(set.record(record));
+                return Some(record);
             }
             if let Some(position) = position {
                 position.next_offset = set.next_offset;
@@ -346,7 +334,7 @@ impl Consumer {
                 Some(consume_response::Event::Started(started)) => self.on_started(started),
                 Some(consume_response::Event::Records(records)) => self.on_records(records),
                 Some(consume_response::Event::Failed(failed)) => return self.on_failed(failed),
-                None => {} // something newer than this client
+                Some(_) | None => {} // for members of groups, or newer than this client
             },
             Ok(None) => return self.on_broken(Error::disconnected("the broker ended the stream")),
             Err(status) => return self.on_broken(status.into()),
@@ -385,35 +373,19 @@ impl Consumer {
         self.started = true;
         self.backoff.reset();
         for position in started.partitions {
-            let v1::PartitionPosition { topic, partition, next_offset, high_watermark } = position;
-            let topic: Arc<str> = topic.into();
-            let position = Position { topic: topic.clone(), partition, next_offset, high_watermark };
-            self.seeks.remove(&(topic.clone(), partition));
-            self.progress.insert((topic, partition), position);
+            let position = Position::from(position);
+            let key = (position.topic.clone(), position.partition);
+            self.seeks.remove(&key);
+            self.progress.insert(key, position);
         }
     }
 
     fn on_records(&mut self, records: v1::ConsumedRecords) {
-        let last = records.sets.len().saturating_sub(1);
-        for (index, set) in records.sets.into_iter().enumerate() {
-            let timestamp_type = match set.timestamp_type() {
-                v1::TimestampType::Unspecified => TimestampType::None,
-                v1::TimestampType::CreateTime => TimestampType::CreateTime,
-                v1::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
-            };
-            let key = (Arc::from(set.topic), set.partition);
-            if let Some(position) = self.progress.get_mut(&key) {
+        for set in Arrived::all(records) {
+            if let Some(position) = self.progress.get_mut(&set.key()) {
                 position.high_watermark = set.high_watermark;
             }
-            self.sets.push_back(Arrived {
-                topic: key.0,
-                partition: set.partition,
-                leader_epoch: set.leader_epoch,
-                timestamp_type,
-                next_offset: set.next_offset,
-                records: set.records.into(),
-                credit: if index == last { records.bytes } else { 0 },
-            });
+            self.sets.push_back(set);
         }
     }
 
@@ -449,20 +421,10 @@ impl Consumer {
     }
 }
 
-impl Arrived {
-    fn record(&self, record: v1::ConsumedRecord) -> ConsumedRecord {
-        let headers = record.headers.into_iter().map(|h| Header { key: h.key, value: h.value });
-        ConsumedRecord {
-            topic: self.topic.clone(),
-            partition: self.partition,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-            timestamp_type: self.timestamp_type,
-            key: record.key,
-            value: record.value,
-            headers: headers.collect(),
-            leader_epoch: self.leader_epoch,
-        }
+impl From<v1::PartitionPosition> for Position {
+    fn from(position: v1::PartitionPosition) -> Self {
+        let v1::PartitionPosition { topic, partition, next_offset, high_watermark } = position;
+        Self { topic: topic.into(), partition, next_offset, high_watermark }
     }
 }
 

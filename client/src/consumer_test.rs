@@ -10,7 +10,7 @@ fn started(positions: &[(i32, i64)]) -> v1::ConsumeResponse {
         high_watermark: 100,
     };
     let partitions = positions.iter().map(position).collect();
-    event(consume_response::Event::Started(v1::ConsumeStarted { partitions }))
+    event(consume_response::Event::Started(v1::ConsumeStarted { partitions, ..Default::default() }))
 }
 
 fn records(partition: i32, offsets: std::ops::Range<i64>, bytes: i64) -> v1::ConsumeResponse {

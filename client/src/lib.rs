@@ -26,6 +26,7 @@
 //! | to look after consumer groups | [`Client::groups`] |
 //! | to send records | [`Client::producer`], [`Producer`] |
 //! | to read records | [`Client::consumer`], [`Consumer`] |
+//! | to share the reading with others | [`Client::group_consumer`], [`GroupConsumer`] |
 //! | to know the brokers | [`Client::cluster`] |
 //!
 //! The producer is Kafka's: batches gather for each partition (`batch_size`, `linger`), are compressed, and are numbered, so that what is
@@ -69,13 +70,30 @@
 //! # }
 //! ```
 //!
+//! A member of a consumer group reads what the group gives it, and the broker keeps how far the group has come. To ask for more says that
+//! what was returned before has been handled; that is committed from time to time, and at the end.
+//!
+//! ```no_run
+//! # async fn example(client: millrace_client::Client) -> Result<(), millrace_client::Error> {
+//! let mut member = client.group_consumer("billing").topic("orders").from_beginning().build();
+//! while let Some(record) = member.next().await {
+//!     println!("{:?}", record?.value);
+//!     # break;
+//! }
+//! member.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! `examples/numbers.rs` is a whole program. Everything runs on the caller's tokio runtime, of either flavour. Errors are [`Error`]: a gRPC code, a stable reason,
 //! words for people, and whether it is worth trying again.
 
+mod arrived;
 mod backoff;
 mod client;
 mod consumer;
 mod error;
+mod group_consumer;
 mod groups;
 mod partitioner;
 mod producer;
@@ -94,6 +112,7 @@ mod stubs {
 pub use client::{Broker, Client, Cluster, ConnectOptions, Endpoint, Protocol};
 pub use consumer::{Consumer, ConsumerBuilder, Position, Start};
 pub use error::{Code, Error, Violation};
+pub use group_consumer::{GroupConsumer, GroupConsumerBuilder, GroupEvent};
 pub use groups::{
     DeletedOffset, Group, GroupMember, GroupOffset, GroupState, GroupSummary, GroupType, Groups, OffsetReset,
     ResetOffset,

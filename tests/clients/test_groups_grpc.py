@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import time
-import urllib.request
 
 import grpc
 import kafka
@@ -15,6 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 from conftest import new_broker
 from harness import cli, librdkafka, topics
 from harness.grpc_client import TIMEOUT, Client, details, groups, log, partitions
+from harness.metrics import lags, metrics, total
 from harness.paths import GRPCURL
 from harness.process import wait_until
 
@@ -456,27 +456,6 @@ def test_the_command_refuses(broker, server):
 
 
 # The metrics
-
-
-def metrics(broker) -> list[tuple[str, dict[str, str], float]]:
-    text = urllib.request.urlopen(f"http://{broker.http}/metrics", timeout=10).read().decode()
-    found = []
-    for line in text.splitlines():
-        if line.startswith("#"):
-            continue
-        name, labels, value = re.fullmatch(r"(\w+)\{(.*)\} (\S+)", line).groups()
-        unescaped = {k: json.loads(f'"{v}"') for k, v in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels)}
-        found.append((name, unescaped, float(value)))
-    return found
-
-
-def lags(broker, topic: str) -> dict[tuple[str, int], float]:
-    found = [(labels, value) for name, labels, value in metrics(broker) if name == "millrace_group_lag"]
-    return {(at["group"], int(at["partition"])): value for at, value in found if at["topic"] == topic}
-
-
-def total(broker, name: str) -> float:
-    return sum(value for found, _, value in metrics(broker) if found == name)
 
 
 def test_lag_is_measured_when_it_is_asked_for(broker):

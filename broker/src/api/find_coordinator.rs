@@ -4,9 +4,7 @@
 //! are none yet, and no client tries again after that.
 
 use super::Call;
-use super::errors::WireError;
 use millrace_io::Io;
-use millrace_logic::meta::names::CONSUMER_OFFSETS_TOPIC;
 use millrace_proto::kafka::error::ErrorCode;
 use millrace_proto::kafka::messages::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse, key_type,
@@ -17,7 +15,7 @@ const MANY: i16 = 4;
 
 pub(super) async fn handle<I: Io>(call: Call<I>, request: FindCoordinatorRequest<'_>) {
     let (code, message) = match request.key_type {
-        key_type::GROUP => match offsets_topic(&call).await {
+        key_type::GROUP => match call.shard.offsets_topic().await {
             Ok(()) => (ErrorCode::None, None),
             Err((code, message)) => (code, Some(message)),
         },
@@ -47,23 +45,4 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: FindCoordinatorRequest
         coordinators,
         ..FindCoordinatorResponse::default()
     });
-}
-
-/// Makes the topic for what coordinators decide, if it is not there.
-async fn offsets_topic<I: Io>(call: &Call<I>) -> Result<(), (ErrorCode, String)> {
-    if call.shard.image().topic(CONSUMER_OFFSETS_TOPIC).is_some() {
-        return Ok(());
-    }
-    let wish = call.shard.config().groups.topic();
-    let unavailable = |why: String| (ErrorCode::CoordinatorNotAvailable, why);
-    let created = call.shard.create_topics(vec![wish], false).await;
-    for topic in created.map_err(|failure| unavailable(failure.to_string()))? {
-        match topic.outcome {
-            Ok(_) => {}
-            // Somebody else was faster.
-            Err(error) if error.code() == ErrorCode::TopicAlreadyExists => {}
-            Err(error) => return Err(unavailable(error.to_string())),
-        }
-    }
-    Ok(())
 }

@@ -164,5 +164,5 @@ pub(super) fn started(assigned: &[Assigned]) -> v1::ConsumeStarted {
         next_offset: part.next_offset,
         high_watermark: part.high_watermark,
     };
-    v1::ConsumeStarted { partitions: assigned.iter().map(position).collect() }
+    v1::ConsumeStarted { partitions: assigned.iter().map(position).collect(), member_id: String::new() }
 }

@@ -1,7 +1,7 @@
 //! What the gRPC services need of the broker: the one seam between them and the shards. Static dispatch; futures stay
 //! on their core.
 
-use super::group_backend::GroupBackend;
+use super::group_backend::{GroupBackend, MemberBackend};
 pub use super::status::Error;
 use crate::net::budget::{Budget, Reservation};
 use bytes::{Bytes, BytesMut};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// The broker, seen from one core. A cheap handle.
-pub trait Backend: GroupBackend + Clone + 'static {
+pub trait Backend: GroupBackend + MemberBackend + Clone + 'static {
     /// Wall-clock time in milliseconds since the Unix epoch: the timestamp of records that bring none.
     fn wall_clock(&self) -> i64;
 

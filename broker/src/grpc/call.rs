@@ -18,6 +18,7 @@ use millrace_io::Io;
 use prost::Message;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -80,6 +81,8 @@ pub(super) struct Surroundings {
     pub(super) inflated: Budget,
     /// Completes when the broker stops.
     pub(super) stop: Stop,
+    /// Where the client is, as Kafka writes it.
+    pub(super) peer: String,
     sleep: Box<dyn Fn(Duration) -> LocalBoxFuture<'static, ()>>,
 }
 
@@ -90,10 +93,12 @@ impl Surroundings {
         inbound: [Budget; 2],
         [outbound, inflated]: [Budget; 2],
         stop: Stop,
+        peer: SocketAddr,
     ) -> Rc<Self> {
         let io = io.clone();
         let sleep = Box::new(move |time| Box::pin(io.sleep(time)) as LocalBoxFuture<'static, ()>);
-        Rc::new(Self { limits: limits.clone(), inbound, outbound, inflated, stop, sleep })
+        let peer = format!("/{}", peer.ip());
+        Rc::new(Self { limits: limits.clone(), inbound, outbound, inflated, stop, peer, sleep })
     }
 
     /// Whether streams wait for memory that others hold.
@@ -107,6 +112,11 @@ impl Surroundings {
             Either::Left((output, _)) => Some(output),
             Either::Right(_) => None,
         }
+    }
+
+    /// Completes after this time.
+    pub(super) fn sleep(&self, time: Duration) -> LocalBoxFuture<'static, ()> {
+        (self.sleep)(time)
     }
 
     /// `future`'s result, or `None` when it took longer than `time`.

@@ -3,23 +3,29 @@
 //! What a stream holds in memory: batches that were read and not sent yet, reserved in the shard's budget, and the one
 //! response that is being sent. A stream that waits, for records or for credit, holds nothing that others
 //! need: a wait for records holds nothing, and what is left while credit is awaited is given up when others want it.
+//!
+//! A stream that is a member of a group has a [`Seat`] there: what it reads comes and goes.
+
+mod member;
+mod seat;
+mod sending;
 
 use super::assignment::{Assigned, Manner, manner, resolve, started};
 use super::backend::{Backend, Error, FetchPart, FetchRequest};
 use super::call::{Call, Responses, Surroundings};
 use super::limits::Limits;
-use super::reading::{Progress, Reading};
+use super::reading::Reading;
 use super::status::{Code, Status, malformed};
 use crate::net::budget::Reservation;
-use bytes::Bytes;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, pending, select};
 use futures_util::stream::{Stream, StreamExt};
-use millrace_proto::grpc::records_out::{BATCHES_HEAD, SetWriter, batches_response, response};
 use millrace_proto::grpc::v1;
 use millrace_proto::grpc::v1::consume_request::Request;
 use millrace_proto::grpc::v1::consume_response::Event;
+use millrace_proto::kafka::error::ErrorCode;
 use prost::Message;
-use std::collections::VecDeque;
+use seat::{Event as Told, Seat};
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 
@@ -39,7 +45,18 @@ pub(super) async fn consume<B: Backend>(backend: &B, limits: &Limits, call: Call
         return Err(Status::invalid("start", "the first request must say what to read"));
     };
     let manner = manner(&start)?;
-    let assigned = resolve(backend, limits, start.partitions).await?;
+    let mut keeper = None;
+    let (assigned, seat) = match start.group {
+        None => (resolve(backend, limits, start.partitions).await?, None),
+        Some(_) if !start.partitions.is_empty() => {
+            return Err(Status::invalid("start.partitions", "must be empty: the group says what is read"));
+        }
+        Some(asked) => {
+            let (seat, keeps) = Seat::new(backend, &surroundings, asked, manner.credit.is_some())?;
+            keeper = Some(keeps);
+            (Vec::new(), Some(seat))
+        }
+    };
     let mut consumer = Consumer {
         backend,
         limits,
@@ -52,11 +69,20 @@ pub(super) async fn consume<B: Backend>(backend: &B, limits: &Limits, call: Call
         held: None,
         responses,
         last_failure: None,
+        seat,
+        touched: BTreeSet::new(),
     };
-    consumer.run().await
+    let run = pin!(consumer.run());
+    match keeper {
+        None => run.await,
+        Some(keeper) => match select(run, pin!(keeper.keep())).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right((status, _)) => Err(status),
+        },
+    }
 }
 
-struct Consumer<'a, B, S> {
+struct Consumer<'a, B: Backend, S> {
     backend: &'a B,
     limits: &'a Limits,
     surroundings: Rc<Surroundings>,
@@ -71,15 +97,37 @@ struct Consumer<'a, B, S> {
     held: Option<Reservation>,
     responses: Responses,
     last_failure: Option<Error>,
+    /// Its place in a group, if it is a member of one.
+    seat: Option<Seat<B>>,
+    /// Of which records are in the response that is being made: indexes into `assigned`.
+    touched: BTreeSet<usize>,
+}
+
+/// What a stream hears.
+enum Input {
+    Request(Option<Result<v1::ConsumeRequest, Status>>),
+    Told(Told),
 }
 
 impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<'_, B, S> {
     async fn run(&mut self) -> Result<(), Status> {
-        let event = Some(Event::Started(started(&self.assigned)));
-        self.responses.send(&v1::ConsumeResponse { event }).await?;
-        while !self.assigned.is_empty() {
-            self.take_requests().await?;
-            if !self.has_credit() {
+        let mut started = started(&self.assigned);
+        if let Some(seat) = &self.seat {
+            started.member_id = seat.member_id().to_owned();
+        }
+        self.tell(Event::Started(started)).await?;
+        loop {
+            self.take_inputs().await?;
+            if self.half_closed && self.seat.is_some() {
+                return self.leave().await;
+            }
+            if self.assigned.is_empty() {
+                if self.seat.is_none() {
+                    break;
+                }
+                let input = self.input().await;
+                self.on_input(input).await?;
+            } else if !self.has_credit() {
                 if self.half_closed {
                     return Ok(());
                 }
@@ -96,11 +144,37 @@ impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<
             .map_or_else(|| Status::new(Code::Internal, "nothing to read"), Status::from))
     }
 
+    async fn tell(&mut self, event: Event) -> Result<(), Status> {
+        self.responses.send(&v1::ConsumeResponse { event: Some(event) }).await
+    }
+
     fn has_credit(&self) -> bool {
         self.manner.credit.is_none_or(|credit| credit > 0)
     }
 
-    fn on_request(&mut self, request: Option<Result<v1::ConsumeRequest, Status>>) -> Result<(), Status> {
+    /// What comes next. Nothing is lost when this is dropped.
+    async fn input(&mut self) -> Input {
+        let closed = self.half_closed;
+        let requests = &mut self.requests;
+        let request = async { if closed { pending().await } else { requests.next().await } };
+        let Some(seat) = &mut self.seat else { return Input::Request(request.await) };
+        match select(pin!(request), pin!(seat.next())).await {
+            Either::Left((request, _)) => Input::Request(request),
+            Either::Right((told, _)) => Input::Told(told),
+        }
+    }
+
+    async fn on_input(&mut self, input: Input) -> Result<(), Status> {
+        match input {
+            Input::Request(request) => self.on_request(request).await,
+            Input::Told(told) => self.on_told(told).await,
+        }
+    }
+
+    async fn on_request(
+        &mut self,
+        request: Option<Result<v1::ConsumeRequest, Status>>,
+    ) -> Result<(), Status> {
         match request.transpose()?.map(|request| request.request) {
             None => self.half_closed = true,
             Some(Some(Request::Credit(grant))) => {
@@ -115,30 +189,35 @@ impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<
                     return Err(Status::invalid("credit.bytes", text));
                 }
                 *credit = credit.saturating_add(grant.bytes);
+                if let Some(seat) = &mut self.seat {
+                    seat.on_grant(grant.bytes);
+                }
             }
             Some(Some(Request::Start(_))) => {
                 return Err(Status::invalid("start", "only the first request may have it"));
             }
-            Some(None) => return Err(Status::invalid("request", "must be `credit`")),
+            Some(Some(Request::Commit(commit))) => return self.on_commit(commit).await,
+            Some(Some(Request::Release(release))) => return self.on_release(release).await,
+            Some(None) => return Err(Status::invalid("request", "must be `credit`, `commit` or `release`")),
         }
         Ok(())
     }
 
-    /// Takes the requests that are there already.
-    async fn take_requests(&mut self) -> Result<(), Status> {
+    /// Takes what is there already.
+    async fn take_inputs(&mut self) -> Result<(), Status> {
         while !self.half_closed {
-            let next = futures_util::poll!(self.requests.next());
-            let std::task::Poll::Ready(request) = next else { break };
-            self.on_request(request)?;
+            let next = futures_util::poll!(pin!(self.input()));
+            let std::task::Poll::Ready(input) = next else { break };
+            self.on_input(input).await?;
         }
         Ok(())
     }
 
     async fn await_credit(&mut self) -> Result<(), Status> {
         let surroundings = self.surroundings.clone();
-        let request = surroundings.within(surroundings.limits.stalled_reader, self.requests.next()).await;
-        match request {
-            Some(request) => self.on_request(request),
+        let input = surroundings.within(surroundings.limits.stalled_reader, self.input()).await;
+        match input {
+            Some(input) => self.on_input(input).await,
             None => {
                 if surroundings.contended() {
                     self.forget();
@@ -170,14 +249,22 @@ impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<
         let mut fetched = pin!(backend.fetch(request, self.surroundings.outbound.clone()));
         let fetched = loop {
             if self.half_closed {
+                if self.seat.is_some() {
+                    return Ok(());
+                }
                 let stop = self.surroundings.until_stop(fetched.as_mut());
                 break stop.await.ok_or_else(super::call::stopping)?;
             }
-            let request = match select(fetched.as_mut(), self.requests.next()).await {
+            let input = match select(fetched.as_mut(), pin!(self.input())).await {
                 Either::Left((fetched, _)) => break fetched,
-                Either::Right((request, _)) => request,
+                Either::Right((input, _)) => input,
             };
-            self.on_request(request)?;
+            let changes = matches!(input, Input::Told(Told::Change(_)));
+            self.on_input(input).await?;
+            if changes {
+                // What is read is another now.
+                return Ok(());
+            }
         };
         self.held = fetched.held;
         let mut failed = Vec::new();
@@ -197,6 +284,9 @@ impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<
 
     /// Tells that a partition failed and reads it no longer.
     async fn fail(&mut self, index: usize, error: Error) -> Result<(), Status> {
+        if error.code == ErrorCode::OffsetOutOfRange && self.go_on_elsewhere(index).await {
+            return Ok(());
+        }
         let part = self.assigned.remove(index);
         self.pending.retain(|(other, _)| *other != index);
         self.pending.iter_mut().filter(|(other, _)| *other > index).for_each(|(other, _)| *other -= 1);
@@ -207,89 +297,7 @@ impl<B: Backend, S: Stream<Item = Result<v1::ConsumeRequest, Status>>> Consumer<
             error: Some(error.in_stream()),
         };
         self.last_failure = Some(error);
-        self.responses.send(&v1::ConsumeResponse { event: Some(Event::Failed(failed)) }).await
-    }
-
-    /// Sends one response, as large as client, credit and what was read allow.
-    async fn send_some(&mut self) -> Result<(), Status> {
-        let credit = self.manner.credit.and_then(|credit| usize::try_from(credit).ok()).unwrap_or(usize::MAX);
-        let room = self.manner.max_message.min(credit);
-        let failure = match self.manner.whole_batches {
-            true => self.send_batches(room).await?,
-            false => self.send_records(room).await?,
-        };
-        if let Some((index, error)) = failure {
-            self.fail(index, error).await?;
-        }
-        if self.pending.is_empty() {
-            self.forget();
-        }
-        Ok(())
-    }
-
-    /// The same with whole batches; whatever stands in their way.
-    async fn send_batches(&mut self, room: usize) -> Result<Option<(usize, Error)>, Status> {
-        let (mut sets, mut size, mut failure) = (Vec::new(), 0, None);
-        while let Some((index, reading)) = self.pending.front_mut() {
-            let part = &mut self.assigned[*index];
-            match reading.take_batches(part, room.saturating_sub(size), sets.is_empty()) {
-                Ok(Some((head, batches))) => {
-                    size += BATCHES_HEAD + head.topic.len() + batches.len();
-                    sets.push((head, batches));
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    failure = Some((*index, error));
-                    break;
-                }
-            }
-            if !reading.is_finished() {
-                break;
-            }
-            self.pending.pop_front();
-        }
-        if !sets.is_empty() {
-            let (pieces, used) = batches_response(sets);
-            self.send_pieces(pieces, used).await?;
-        }
-        Ok(failure)
-    }
-
-    async fn send_pieces(&mut self, pieces: Vec<Bytes>, used: usize) -> Result<(), Status> {
-        self.responses.send_encoded(pieces).await?;
-        if let Some(credit) = &mut self.manner.credit {
-            *credit = credit.saturating_sub_unsigned(used as u64);
-        }
-        Ok(())
-    }
-
-    /// The same with records.
-    async fn send_records(&mut self, room: usize) -> Result<Option<(usize, Error)>, Status> {
-        let mut sets: Vec<SetWriter> = Vec::new();
-        let mut failure = None;
-        while let Some((index, reading)) = self.pending.front_mut() {
-            let part = &mut self.assigned[*index];
-            match reading.fill(part, &mut sets, room) {
-                Ok(Progress::Finished) => drop(self.pending.pop_front()),
-                Ok(Progress::Full) => break,
-                Ok(Progress::Compressed(_)) if !sets.is_empty() => break,
-                Ok(Progress::Compressed(limit)) => {
-                    // Whoever holds some of this budget waits for none of it, nor of `outbound`: that ends.
-                    let budget = &self.surroundings.inflated;
-                    let reserved = budget.reserve(limit).await;
-                    failure = reading.inflate(part, budget, reserved).err().map(|error| (*index, error));
-                }
-                Err(error) => failure = Some((*index, error)),
-            }
-            if failure.is_some() {
-                break;
-            }
-        }
-        if !sets.is_empty() {
-            let (pieces, used) = response(sets);
-            self.send_pieces(pieces, used).await?;
-        }
-        Ok(failure)
+        self.tell(Event::Failed(failed)).await
     }
 }
 

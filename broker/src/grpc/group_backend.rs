@@ -2,7 +2,10 @@
 
 use super::status::Error;
 use std::future::Future;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
 
 /// A partition by name. Cheap to clone, and goes from core to core.
 pub type NamedPartition = (Arc<str>, i32);
@@ -57,6 +60,36 @@ pub trait GroupBackend {
     /// # Errors
     /// `GROUP_ID_NOT_FOUND` or `NON_EMPTY_GROUP`, and what the coordinator says.
     fn delete_group(&self, group: &str) -> impl Future<Output = Result<(), Error>>;
+}
+
+/// Members of groups that are calls of this port.
+pub trait MemberBackend {
+    /// What a group has committed in some partitions; in the order asked.
+    /// # Errors
+    /// What its coordinator says.
+    fn committed_in(
+        &self,
+        group: &str,
+        partitions: &[NamedPartition],
+    ) -> impl Future<Output = Result<Vec<Option<i64>>, Error>>;
+
+    /// A member tells its coordinator how it is (KIP-848), and hears what it is to have.
+    /// # Errors
+    /// Kafka's, for example `FENCED_MEMBER_EPOCH`.
+    fn beat(&self, beat: Beat) -> impl Future<Output = Result<Beaten, Error>>;
+
+    /// A member leaves. It begins at once, whether or not anybody waits for its end; a member that is not known leaves for nothing.
+    fn leave_group(&self, who: &Who) -> impl Future<Output = ()> + use<Self> + 'static;
+
+    /// Commits what a member has handled: the next offset, and what to keep with it. What became of each, in the order asked.
+    /// # Errors
+    /// Kafka's, for example `STALE_MEMBER_EPOCH`.
+    fn commit_as(
+        &self,
+        who: &Who,
+        epoch: i32,
+        offsets: Vec<(GroupPartition, i64, String)>,
+    ) -> impl Future<Output = Result<Vec<Result<(), Error>>, Error>>;
 }
 
 /// A group in a list.
@@ -120,4 +153,58 @@ pub struct LogEnds {
     pub log_start: i64,
     /// Behind the newest one.
     pub high_watermark: i64,
+}
+
+/// A partition as members of groups know it: a topic that was made anew under the same name is another one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupPartition {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The topic's id.
+    pub topic_id: Uuid,
+}
+
+/// Who is a member, and all that it says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// The group.
+    pub group: String,
+    /// The member's id.
+    pub member: String,
+    /// Its name, when it is static.
+    pub instance: Option<String>,
+    /// What its client calls itself.
+    pub client_id: String,
+    /// Where it is.
+    pub client_host: String,
+    /// The topics that it subscribes to.
+    pub topics: Vec<String>,
+    /// How long it may take to give partitions up.
+    pub rebalance: Duration,
+}
+
+/// What a member tells its coordinator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// Who.
+    pub who: Rc<Who>,
+    /// Its epoch; 0 to join.
+    pub epoch: i32,
+    /// All of itself, and not only what is new.
+    pub full: bool,
+    /// What it has; `None`: as before.
+    pub owned: Option<Vec<GroupPartition>>,
+}
+
+/// What a member hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beaten {
+    /// Its epoch from now on.
+    pub epoch: i32,
+    /// When to come again.
+    pub interval: Duration,
+    /// What it is to have; `None`: as before.
+    pub assignment: Option<Vec<GroupPartition>>,
 }

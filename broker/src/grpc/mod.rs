@@ -9,6 +9,7 @@
 //! | `services` | which path is served by whom |
 //! | `produce`, `batches`, `partitioner` | records in |
 //! | `consume`, `assignment`, `reading` | records out |
+//! | `member`, `membership`, `handled`, `commits` | a consuming call as a member of a group |
 //! | `groups`, `group_reset` | who reads together, and how far they have come |
 //! | `topics`, `cluster`, `health`, `reflection`, `pages` | the rest |
 //! | `backend`, `group_backend` | what the services need of the broker |
@@ -18,13 +19,17 @@ pub mod backend;
 mod batches;
 mod call;
 mod cluster;
+mod commits;
 mod consume;
 mod framing;
 pub mod group_backend;
 mod group_reset;
 mod groups;
+mod handled;
 mod health;
 mod limits;
+mod member;
+mod membership;
 mod pages;
 mod partitioner;
 mod produce;
@@ -37,7 +42,7 @@ mod topics;
 mod transport;
 
 pub use backend::{Backend, Error};
-pub use group_backend::GroupBackend;
+pub use group_backend::{GroupBackend, MemberBackend};
 pub use health::Health;
 pub use limits::Limits;
 pub use server::{ConnectionError, Server};

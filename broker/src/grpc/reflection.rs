@@ -210,7 +210,9 @@ mod tests {
                 .iter()
                 .map(|file| FileDescriptorProto::decode(&file[..]).expect("a file").name().to_owned())
                 .collect();
-            assert_eq!(names, ["millrace/v1/log.proto", "millrace/v1/record.proto"]);
+            let expected =
+                ["millrace/v1/log.proto", "millrace/v1/partitions.proto", "millrace/v1/record.proto"];
+            assert_eq!(names, expected);
         }
         let by_name = ask(MessageRequest::FileByFilename("google/rpc/status.proto".into()));
         let MessageResponse::FileDescriptorResponse(files) = by_name else { panic!("not found") };

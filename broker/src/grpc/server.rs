@@ -17,6 +17,7 @@ use millrace_io::{Io, Writer};
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -96,6 +97,7 @@ impl<B: Backend> Server<B> {
         io: &I,
         reader: I::Reader,
         mut writer: I::Writer,
+        peer: SocketAddr,
         stop: impl Future<Output = ()> + 'static,
     ) -> Result<(), ConnectionError> {
         let limits = &self.0.limits;
@@ -110,7 +112,7 @@ impl<B: Backend> Server<B> {
         let stop = stop.boxed_local().shared();
         let outbound = [self.0.outbound.clone(), self.0.inflated.clone()];
         let inbound = [Budget::new(limits.connection_bytes), self.0.inbound.clone()];
-        let surroundings = Surroundings::new(io, limits, inbound, outbound, stop.clone());
+        let surroundings = Surroundings::new(io, limits, inbound, outbound, stop.clone(), peer);
         let mut connection = Connection::new(io, http2, heard, limits, stop);
         while let Some((request, respond)) = connection.next().await? {
             let task = answer(io.clone(), self.0.services.clone(), surroundings.clone(), request, respond);

@@ -226,7 +226,14 @@ fn table(error: ErrorCode) -> (Code, bool) {
             (Code::FailedPrecondition, false)
         }
         E::OutOfOrderSequenceNumber | E::UnknownProducerId => (Code::FailedPrecondition, false),
-        E::NonEmptyGroup | E::GroupSubscribedToTopic => (Code::FailedPrecondition, false),
+        E::NonEmptyGroup
+        | E::GroupSubscribedToTopic
+        | E::UnknownMemberId
+        | E::FencedInstanceId
+        | E::UnreleasedInstanceId
+        | E::FencedMemberEpoch => (Code::FailedPrecondition, false),
+        E::StaleMemberEpoch | E::IllegalGeneration | E::RebalanceInProgress => (Code::Aborted, true),
+        E::GroupMaxSizeReached => (Code::ResourceExhausted, false),
         E::FencedLeaderEpoch | E::UnknownLeaderEpoch => (Code::FailedPrecondition, true),
         E::TopicAuthorizationFailed | E::ClusterAuthorizationFailed | E::GroupAuthorizationFailed => {
             (Code::PermissionDenied, false)

@@ -13,6 +13,7 @@ mod metadata_follow;
 mod metadata_image;
 mod metadata_log;
 mod metadata_start;
+mod offsets_topic;
 mod partition_compaction;
 pub mod partition_driver;
 mod partition_retention;
@@ -393,7 +394,7 @@ impl<I: Io> Shard<I> {
             Err(error) => return tracing::debug!(%peer, %error, "connection lost before it began"),
         };
         let server = self.grpc_server();
-        if let Err(error) = server.serve(&self.0.io, reader, writer, self.0.stop.reached()).await {
+        if let Err(error) = server.serve(&self.0.io, reader, writer, peer, self.0.stop.reached()).await {
             tracing::debug!(%peer, %error, "gRPC connection lost");
         }
     }

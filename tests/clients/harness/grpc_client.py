@@ -64,6 +64,18 @@ class Client:
         )
         return list(self.log.Publish(request, timeout=TIMEOUT).partitions)
 
+    def join(self, group: str, *names: str, explicit: bool = False, **options) -> "Consumption":
+        """Opens a consuming stream that is a member of a group."""
+        membership = log.GroupMembership(
+            group_id=group,
+            topics=names,
+            otherwise=log.EDGE_BEGINNING,
+            commits=log.COMMIT_MODE_EXPLICIT if explicit else log.COMMIT_MODE_AUTOMATIC,
+            commit_interval_ms=200,
+            **options,
+        )
+        return Consumption(self.log, log.ConsumeStart(group=membership, credit_bytes=1 << 20))
+
     def consume(self, *starts, **options) -> "Consumption":
         """Opens a consuming stream on `PartitionStart`s."""
         return Consumption(self.log, log.ConsumeStart(partitions=starts, **options))
@@ -82,6 +94,14 @@ class Consumption:
 
     def grant(self, size: int):
         self._requests.put(log.ConsumeRequest(credit=log.Credit(bytes=size)))
+
+    def commit(self, topic: str, offsets: dict[int, int], id: int = 0):
+        marks = [log.PartitionCommit(topic=topic, partition=p, next_offset=o) for p, o in offsets.items()]
+        self._requests.put(log.ConsumeRequest(commit=log.Commit(id=id, partitions=marks)))
+
+    def release(self, parts):
+        """Gives up what was revoked."""
+        self._requests.put(log.ConsumeRequest(release=log.Release(partitions=parts)))
 
     def finish(self):
         """Closes the client's side."""

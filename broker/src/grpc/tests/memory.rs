@@ -1,6 +1,7 @@
 //! A broker in memory: just enough to see what the services ask of one.
 
 use super::memory_groups::Groups;
+use super::memory_members::Members;
 use crate::grpc::backend::*;
 use crate::net::budget::Budget;
 use bytes::{Bytes, BytesMut};
@@ -19,7 +20,7 @@ use uuid::Uuid;
 
 #[derive(Clone)]
 pub(super) struct Memory<I> {
-    io: I,
+    pub(super) io: I,
     pub(super) state: Rc<RefCell<State>>,
 }
 
@@ -33,6 +34,7 @@ pub(super) struct State {
     fetches: Vec<usize>,
     parked: usize,
     pub(super) groups: Groups,
+    pub(super) members: Members,
 }
 
 #[derive(Default)]
@@ -53,6 +55,10 @@ impl<I: Io> Memory<I> {
         let mut state = self.state.borrow_mut();
         let id = Uuid::from_u128(state.topics.len() as u128 + 1);
         state.topics.insert(name.into(), (id, logs));
+    }
+
+    pub(super) fn topic_id(&self, name: &str) -> Uuid {
+        self.state.borrow().topics[name].0
     }
 
     pub(super) fn auto_create(&self) {

@@ -4,8 +4,10 @@ mod calls;
 mod client;
 mod groups;
 mod log;
+mod members;
 mod memory;
 mod memory_groups;
+mod memory_members;
 mod topics;
 
 use super::{Limits, Server};
@@ -44,12 +46,12 @@ impl Setup {
         io.spawn(async move {
             let mut listener = serving.listen(address).await.expect("a free port");
             loop {
-                let (socket, _) = listener.accept().await.expect("a connection");
+                let (socket, peer) = listener.accept().await.expect("a connection");
                 let (reader, writer) = serving.adopt(socket).expect("a socket");
                 let (server, io, stop) = (server.clone(), serving.clone(), stop.clone());
                 serving.spawn(async move {
                     // Tests look at what the client sees.
-                    let _ = server.serve(&io, reader, writer, stop.terminated()).await;
+                    let _ = server.serve(&io, reader, writer, peer, stop.terminated()).await;
                 });
             }
         });
