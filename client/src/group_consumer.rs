@@ -244,23 +244,18 @@ impl GroupConsumer {
     }
 
     fn take_arrived(&mut self) -> Option<Result<GroupEvent, Error>> {
-        loop {
-            match self.queue.front_mut()? {
-                Item::Set(set) => {
-                    let key = set.key();
-                    if let Some(record) = set.take() {
-                        self.reach(key, record.offset + 1);
-                        return Some(Ok(GroupEvent::Record(record)));
-                    }
-                    let (next_offset, credit) = (set.next_offset, set.credit);
-                    self.reach(key, next_offset);
-                    self.owed += credit;
-                    self.queue.pop_front();
-                    if self.owed >= self.start.credit_bytes.unwrap_or(i64::MAX) / 2 {
-                        self.grant();
-                    }
-                }
-                Item::Event(_) | Item::Failed(_) => break,
+        while let Item::Set(set) = self.queue.front_mut()? {
+            let key = set.key();
+            if let Some(record) = set.take() {
+                self.reach(key, record.offset + 1);
+                return Some(Ok(GroupEvent::Record(record)));
+            }
+            let (next_offset, credit) = (set.next_offset, set.credit);
+            self.reach(key, next_offset);
+            self.owed += credit;
+            self.queue.pop_front();
+            if self.owed >= self.start.credit_bytes.unwrap_or(i64::MAX) / 2 {
+                self.grant();
             }
         }
         match self.queue.pop_front()? {
