@@ -296,3 +296,7 @@ fn by_topic(keys: &[Key]) -> Vec<v1::TopicPartitions> {
         |(topic, partitions): (&str, Vec<i32>)| v1::TopicPartitions { topic: topic.to_owned(), partitions };
     topics.into_iter().map(topic).collect()
 }
+
+#[cfg(test)]
+#[path = "group_consumer_test.rs"]
+mod tests;
