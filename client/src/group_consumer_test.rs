@@ -107,6 +107,8 @@ async fn what_is_revoked_is_given_up_when_all_of_it_was_handled() {
         let mut call = call(&mut server, "").await;
         call.answer(assigned(&[0, 1])).await;
         call.answer(records(0, 0..2, 50)).await;
+        // It waits for more.
+        assert_eq!(credit(&mut call).await, 50);
         call.answer(revoked(&[0], false)).await;
         assert_eq!(commit(&mut call).await, (0, vec![(0, 2)]));
         call.answer(event(Event::Committed(v1::Committed { id: 0, error: None }))).await;
