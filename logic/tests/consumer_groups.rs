@@ -147,6 +147,26 @@ fn requests_that_make_no_sense() {
     assert!(stage.log.is_empty() && stage.coordinator.counts() == (0, 0), "nothing is left of them");
 }
 
+/// A few bytes of an expression take a hundred kilobytes when it is compiled: a group has so many, whoever brings them.
+#[test]
+fn a_group_subscribes_by_so_many_expressions() {
+    let mut stage = stage();
+    let by = |member: &str, regex: String| {
+        let mut request = join(member, &[]);
+        request.regex = Some(regex);
+        request
+    };
+    for number in 0..64 {
+        stage.beat(by(&format!("m{number}"), format!("a{number}"))).expect("in");
+    }
+    assert_eq!(code(stage.beat(by("late", "b".into()))), ErrorCode::GroupMaxSizeReached);
+    stage.beat(by("late", "a7".into())).expect("by one that there is");
+    let mut leaving = beat("m3", -1);
+    leaving.owned = None;
+    stage.beat(leaving).expect("out");
+    stage.beat(by("later", "b".into())).expect("there is room");
+}
+
 /// The old version of the request: the coordinator makes ids.
 #[test]
 fn a_member_without_an_id_is_given_one() {

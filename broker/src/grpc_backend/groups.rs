@@ -15,7 +15,7 @@ use millrace_logic::group::request::{
     Caller, Commit, CommitOffset, ConsumerDescription, ConsumerMember, DeleteOffsets, DescribedMember,
     Description, Fetch,
 };
-use millrace_logic::group::{Request, Response, assignment};
+use millrace_logic::group::{Request, Response, consumer_protocol};
 use millrace_logic::meta::Image;
 use millrace_logic::partition::{Isolation, OffsetSpec};
 use millrace_proto::kafka::error::ErrorCode;
@@ -197,7 +197,7 @@ fn described(group: Description) -> Group {
         client_id: member.client_id,
         client_host: member.client_host,
         assignment: match consumers {
-            true => assignment::partitions(&member.assignment).unwrap_or_default(),
+            true => consumer_protocol::partitions(&member.assignment).unwrap_or_default(),
             false => Vec::new(),
         },
     };

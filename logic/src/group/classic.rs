@@ -17,7 +17,7 @@ use millrace_proto::kafka::error::ErrorCode;
 use super::consumer::ConsumerGroup;
 use super::offsets::Offsets;
 use super::request::{Caller, JoinRefused, Joined, JoinedMember, Response, Synced};
-use super::{Effect, Timer, Timers, When, reply, subscription};
+use super::{Effect, Timer, Timers, When, consumer_protocol, reply};
 
 /// The protocol type of consumers, whose metadata can be read.
 pub const CONSUMER: &str = "consumer";
@@ -251,7 +251,7 @@ impl<T> Group<T> {
         self.subscribed = match (self.protocol_type.as_deref(), self.protocol.as_deref()) {
             (Some(CONSUMER), protocol @ Some(_)) => {
                 let topics =
-                    self.members.values().map(|member| subscription::topics(&member.metadata(protocol)));
+                    self.members.values().map(|member| consumer_protocol::topics(&member.metadata(protocol)));
                 topics.collect::<Option<Vec<_>>>().map(|topics| topics.into_iter().flatten().collect())
             }
             _ => None,

@@ -6,21 +6,20 @@
 //!
 //! Split by role: [`request`] what is asked and answered, [`classic`] the group and its members, `joining` and `syncing` the two steps of a
 //! rebalance, `membership` everything by which members come to go, [`offsets`] what was committed, `admin` describing and deleting,
-//! `records` all of it as bytes, `subscription` the one thing that is read of what members say; [`consumer`] groups of the new protocol.
+//! `records` all of it as bytes, [`consumer_protocol`] what is read of what members say; [`consumer`] groups of the new protocol.
 //! For people: [`assignment`] reads what members got, [`reset`] says where a group goes on that somebody moves, [`survey`] how far groups have
 //! come.
 
 mod admin;
-pub mod assignment;
 pub mod classic;
 pub mod consumer;
+pub mod consumer_protocol;
 mod joining;
 mod membership;
 pub mod offsets;
 mod records;
 pub mod request;
 pub mod reset;
-mod subscription;
 pub mod survey;
 mod syncing;
 

@@ -11,6 +11,9 @@ use crate::group::classic::Group;
 use crate::group::request::{ConsumerHeartbeat, Refusal};
 use crate::group::{MAX_GROUP_BYTES, Settings};
 
+/// The most expressions that the members of a group subscribe by: a few bytes of one may take a thousand times as many when compiled.
+const MAX_PATTERNS: usize = 64;
+
 /// Who a heartbeat is from.
 pub(super) enum Place {
     /// A member, by this id.
@@ -142,6 +145,13 @@ pub(super) fn new_pattern(
     let Some(regex) = beat.regex.as_deref().filter(|regex| !regex.is_empty()) else { return Ok(None) };
     if group.is_some_and(|group| group.knows_pattern(regex)) {
         return Ok(None);
+    }
+    if group.is_some_and(|group| group.patterns.len() >= MAX_PATTERNS) {
+        let why = format!(
+            "Members of group {} subscribe by {MAX_PATTERNS} regular expressions already.",
+            beat.group
+        );
+        return Err(Refusal::new(ErrorCode::GroupMaxSizeReached, why));
     }
     match subscribe::compile(regex) {
         Ok(compiled) => Ok(Some((regex.into(), compiled))),
