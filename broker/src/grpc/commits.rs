@@ -13,6 +13,10 @@ use std::time::Duration;
 
 /// Commits that wait at once; the client is not heard any more until some are done.
 const WAITING: usize = 1024;
+/// Bytes of what they mark, about; the same holds.
+const WAITING_BYTES: usize = 1 << 20;
+/// What a mark takes besides its metadata, about.
+const MARK_BYTES: usize = 128;
 /// How often a commit is tried, and how long between: the member may be on its way to another epoch, the coordinator may be loading.
 const TRIES: usize = 50;
 const BETWEEN: Duration = Duration::from_millis(100);
@@ -35,15 +39,18 @@ type Waiting = (Option<i64>, Result<Vec<Mark>, Error>);
 pub(super) struct Commits<B: MemberBackend> {
     membership: Rc<Membership<B>>,
     waiting: Vec<Waiting>,
+    waiting_bytes: usize,
     running: Option<LocalBoxFuture<'static, Vec<Done>>>,
 }
 
 impl<B: MemberBackend + Clone + 'static> Commits<B> {
     pub(super) fn new(membership: Rc<Membership<B>>) -> Self {
-        Self { membership, waiting: Vec::new(), running: None }
+        Self { membership, waiting: Vec::new(), waiting_bytes: 0, running: None }
     }
 
     pub(super) fn push(&mut self, id: Option<i64>, marks: Result<Vec<Mark>, Error>) {
+        self.waiting_bytes +=
+            marks.iter().flatten().map(|mark| MARK_BYTES + mark.metadata.len()).sum::<usize>();
         self.waiting.push((id, marks));
     }
 
@@ -52,7 +59,7 @@ impl<B: MemberBackend + Clone + 'static> Commits<B> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.waiting.len() >= WAITING
+        self.waiting.len() >= WAITING || self.waiting_bytes >= WAITING_BYTES
     }
 
     /// What became of some of the client's commits, in their order. Never, while there are none. Nothing is lost when this is dropped.
@@ -63,6 +70,7 @@ impl<B: MemberBackend + Clone + 'static> Commits<B> {
                     return pending().await;
                 }
                 let batch = std::mem::take(&mut self.waiting);
+                self.waiting_bytes = 0;
                 self.running = Some(Box::pin(commit(self.membership.clone(), batch)));
             }
             if let Some(running) = &mut self.running {

@@ -7,11 +7,15 @@ use std::rc::Rc;
 /// A partition by name.
 pub(super) type Name = (Rc<str>, i32);
 
+/// Responses that are told apart at most; a client that grants very much at once, and then nothing, is not to make this grow. What is
+/// sent beyond goes with the last of them, and is handled with it.
+const UNDER_WAY: usize = 1024;
+
 /// What was sent, and how much of it has been handled.
 #[derive(Debug, Default)]
 pub(super) struct Handled {
     /// Responses whose credit was not granted anew, oldest first: how much had been sent when this one had, and how far it reached.
-    under_way: VecDeque<(u64, Vec<(Name, i64)>)>,
+    under_way: VecDeque<(u64, BTreeMap<Name, i64>)>,
     /// Credit that was used, and that was granted anew, so far.
     sent: u64,
     granted: u64,
@@ -23,7 +27,14 @@ impl Handled {
     /// A response has been sent that took so much credit, and behind which these offsets are next.
     pub(super) fn on_sent(&mut self, bytes: usize, reached: Vec<(Name, i64)>) {
         self.sent += bytes as u64;
-        self.under_way.push_back((self.sent, reached));
+        let full = self.under_way.len() >= UNDER_WAY;
+        match self.under_way.back_mut().filter(|_| full) {
+            Some((sent, last)) => {
+                *sent = self.sent;
+                last.extend(reached);
+            }
+            None => self.under_way.push_back((self.sent, reached.into_iter().collect())),
+        }
     }
 
     /// Credit has been granted. What is granted on top of what was used says nothing.
@@ -52,7 +63,7 @@ impl Handled {
         };
         self.ready.retain(|name, offset| sift(name, *offset));
         for (_, reached) in &mut self.under_way {
-            reached.retain(|(name, offset)| sift(name, *offset));
+            reached.retain(|name, offset| sift(name, *offset));
         }
         taken.into_iter().collect()
     }
@@ -101,6 +112,23 @@ mod tests {
         assert_eq!(handled.take_ready(), []);
         handled.on_grant(10);
         assert_eq!(handled.take_ready(), at(&[(0, 8)]));
+    }
+
+    #[test]
+    fn one_who_grants_nothing_does_not_make_it_grow() {
+        let mut handled = Handled::default();
+        for next in 1..=10 * UNDER_WAY as i64 {
+            handled.on_sent(1, at(&[((next % 3) as i32, next)]));
+        }
+        assert_eq!(handled.under_way.len(), UNDER_WAY);
+        let all = 10 * UNDER_WAY as i64;
+        handled.on_grant(UNDER_WAY as i64 - 1);
+        assert_eq!(handled.take_ready().iter().map(|(_, next)| *next).max(), Some(UNDER_WAY as i64 - 1));
+        handled.on_grant(all - UNDER_WAY as i64);
+        assert_eq!(handled.take_ready(), [], "the last is handled as a whole");
+        handled.on_grant(1);
+        let last: Vec<_> = (0..3).map(|part| (part, all - (all - i64::from(part)) % 3)).collect();
+        assert_eq!(handled.take_ready(), at(&last));
     }
 
     #[test]
