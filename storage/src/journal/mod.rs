@@ -32,6 +32,9 @@ const MAX_FRAME: usize = 1 << 20;
 const MAX_ENTRIES: usize = 1024;
 /// Entries from this size on are not worth being written twice.
 const LARGEST_ENTRY: usize = 512 << 10;
+/// Bytes that wait for the journal at most: what more comes is synced by its log. Requests are answered and their memory given
+/// back when a log is written, so nothing else bounds what a slow disk lets gather here.
+const MAX_PENDING: usize = 4 * MAX_FRAME;
 /// How many logs make their files durable at once when a half is full.
 const SETTLE_AT_ONCE: usize = 8;
 /// How long a journal that could not be made for want of room is done without.
@@ -82,6 +85,8 @@ struct Inner<I: Io> {
     state: RefCell<State<I::File>>,
     /// Handed over and not written yet.
     pending: RefCell<VecDeque<Pending>>,
+    /// Their bytes.
+    pending_bytes: Cell<usize>,
     writing: Cell<bool>,
 }
 
@@ -154,9 +159,21 @@ impl<I: Io> Journal<I> {
             run,
             state: RefCell::new(State::Absent(io.now())),
             pending: RefCell::default(),
+            pending_bytes: Cell::new(0),
             writing: Cell::new(false),
             io,
         }))
+    }
+
+    /// Takes nothing any more. `clean` says that every log was closed without an error: then nobody needs the file.
+    /// # Errors
+    /// The file could not be removed; the next start finds nothing new in it.
+    pub async fn close(&self, clean: bool) -> std::io::Result<()> {
+        let was = self.0.state.replace(State::Broken);
+        match was {
+            State::Ready(_) if clean => self.0.io.remove_file(&self.0.dir.join(&self.0.name)).await,
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn downgrade(&self) -> WeakJournal<I> {
@@ -172,29 +189,18 @@ impl<I: Io> Journal<I> {
         bytes: &[Bytes],
     ) -> bool {
         let inner = &self.0;
-        let len = bytes.iter().map(Bytes::len).sum();
-        if len > LARGEST_ENTRY.min(inner.half as usize / 4) || !inner.takes() {
+        let len: usize = bytes.iter().map(Bytes::len).sum();
+        let waiting = inner.pending_bytes.get() + len;
+        if len > LARGEST_ENTRY.min(inner.half as usize / 4) || waiting > MAX_PENDING || !inner.takes() {
             return false;
         }
+        inner.pending_bytes.set(waiting);
         let entry = JournalEntry { topic_id, partition, base, end, bytes: bytes.to_vec() };
         inner.pending.borrow_mut().push_back(Pending { member: member.clone(), entry, bytes: len });
         if !inner.writing.replace(true) {
             inner.io.spawn(inner.clone().write_all());
         }
         true
-    }
-}
-
-impl<I: Io> Journal<I> {
-    /// Takes nothing any more. `clean` says that every log was closed without an error: then nobody needs the file.
-    /// # Errors
-    /// The file could not be removed; the next start finds nothing new in it.
-    pub async fn close(&self, clean: bool) -> std::io::Result<()> {
-        let was = self.0.state.replace(State::Broken);
-        match was {
-            State::Ready(_) if clean => self.0.io.remove_file(&self.0.dir.join(&self.0.name)).await,
-            _ => Ok(()),
-        }
     }
 }
 
@@ -293,6 +299,7 @@ impl<I: Io> Inner<I> {
             members.push(next.member);
             entries.push(next.entry);
         }
+        self.pending_bytes.set(self.pending_bytes.get() - bytes);
         (members, entries)
     }
 
