@@ -18,12 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// Looks that find nothing before the driver thinks of sleep. A look costs a few loads and no system call.
+/// Looks that find nothing before the driver goes to sleep. A look costs a few loads and no system call.
 const IDLE_LOOKS: u32 = 2;
-
-/// How long it then goes on looking, without a round of the executor, before it sleeps: about as long as falling asleep and being
-/// woken keeps a core busy, so that whatever comes when, waiting costs at most twice what it must.
-const IDLE_TIME: Duration = Duration::from_micros(15);
 
 /// The longest sleep. Not needed, except that it bounds the harm should glommio ever sleep while the driver is ready.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
@@ -47,26 +43,6 @@ impl Driver {
         let bell = Rc::new(unsafe { BufferedFile::from_raw_fd(bell.into_raw_fd()) });
         core.ring.borrow_mut().listen(false);
         Ok(Self { core, bell, read: None, alarm: None, idle_looks: 0, asleep: false })
-    }
-
-    /// Takes what completed, what other threads woke, and what is due: whether there was any.
-    fn look(&mut self) -> bool {
-        let answered = self.core.doorbell.answer();
-        let completed = self.core.turn(false);
-        let fired = self.core.timers.fire();
-        answered || completed || fired
-    }
-
-    /// Looks for a while. No task is ready, and only what a look finds makes one so.
-    fn watch(&mut self) -> bool {
-        let until = Instant::now() + IDLE_TIME;
-        while Instant::now() < until {
-            if self.look() {
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        false
     }
 
     fn wake_up(&mut self) {
@@ -174,13 +150,17 @@ impl Future for Driver {
         this.core.set_driver(cx.waker());
         this.core.counters.add(|c| c.turns += 1);
         this.wake_up();
-        match this.look() {
-            true => this.idle_looks = 0,
-            false => this.idle_looks += 1,
+        let answered = this.core.doorbell.answer();
+        let completed = this.core.turn(false);
+        let fired = this.core.timers.fire();
+        if answered || completed || fired {
+            this.idle_looks = 0;
+        } else {
+            this.idle_looks += 1;
         }
         if this.idle_looks > IDLE_LOOKS {
             this.idle_looks = 0;
-            if !this.watch() && this.fall_asleep(cx) {
+            if this.fall_asleep(cx) {
                 return Poll::Pending;
             }
             this.wake_up();
