@@ -12,12 +12,11 @@ use super::time::Timers;
 use crate::Counters;
 use io_uring::cqueue;
 use slab::Slab;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One core. Never leaves its thread.
 pub(super) struct Core {
@@ -36,9 +35,6 @@ pub(super) struct Core {
     /// When the machine started; the same for all cores.
     pub(super) started: Instant,
     random: Cell<u64>,
-    driver: OnceCell<Waker>,
-    /// The driver waits to be woken; otherwise it runs by itself.
-    parked: Cell<bool>,
     closing: Cell<bool>,
     arrived: RefCell<Vec<cqueue::Entry>>,
 }
@@ -79,28 +75,14 @@ impl Core {
             termination,
             started,
             random: Cell::new(seed()?),
-            driver: OnceCell::new(),
-            parked: Cell::new(false),
             closing: Cell::new(false),
             arrived: RefCell::default(),
         }))
     }
 
-    /// Names the waker of the driver, which stays the same.
-    pub(super) fn set_driver(&self, waker: &Waker) {
-        self.driver.get_or_init(|| waker.clone());
-    }
-
-    /// Says whether the driver waits to be woken.
-    pub(super) fn set_parked(&self, parked: bool) {
-        self.parked.set(parked);
-    }
-
     /// Asks the driver to end.
     pub(super) fn close(&self) {
         self.closing.set(true);
-        self.doorbell.ring();
-        self.nudge();
     }
 
     /// Whether the driver was asked to end.
@@ -108,23 +90,21 @@ impl Core {
         self.closing.get()
     }
 
-    /// Something was queued for the kernel: makes sure that the driver runs after the tasks that are ready now.
-    pub(super) fn nudge(&self) {
-        if self.parked.replace(false)
-            && let Some(driver) = self.driver.get()
-        {
-            driver.wake_by_ref();
-        }
+    /// Calls the kernel if there is a reason to, and hands completions to those who wait. Says whether there were any.
+    pub(super) fn turn(self: &Rc<Self>) -> bool {
+        self.enter(|ring| if ring.has_work() { ring.enter() } else { Ok(()) })
     }
 
-    /// Calls the kernel if there is a reason to, and hands completions to those who wait. Says whether there were any.
-    pub(super) fn turn(self: &Rc<Self>, always: bool) -> bool {
+    /// Waits in the kernel for a completion, or until `time` has passed, and hands out what there is.
+    pub(super) fn wait(self: &Rc<Self>, time: Option<Duration>) {
+        self.enter(|ring| ring.wait(time));
+    }
+
+    fn enter(self: &Rc<Self>, call: impl FnOnce(&mut Ring) -> io::Result<()>) -> bool {
         let mut arrived = self.arrived.take();
         {
             let mut ring = self.ring.borrow_mut();
-            if (always || ring.has_work())
-                && let Err(error) = ring.enter()
-            {
+            if let Err(error) = call(&mut ring) {
                 tracing::error!(%error, "the ring cannot be entered");
             }
             ring.completions(&mut arrived);
@@ -186,7 +166,6 @@ impl Core {
         let old = std::mem::replace(&mut slot.state, State::Abandoned);
         ring.cancel(key);
         drop(ring);
-        self.nudge();
         drop(old);
     }
 

@@ -105,7 +105,6 @@ impl Inlet {
             && !std::mem::replace(&mut self.stopping, true)
         {
             core.ring.borrow_mut().cancel(key);
-            core.nudge();
         }
     }
 

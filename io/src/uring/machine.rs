@@ -20,10 +20,9 @@ use std::sync::mpsc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Never: glommio's preemption timer is no use to us, and does harm. Should it fire between glommio's look at its rings
-/// and its look at its tasks, glommio 0.9 goes to sleep although tasks are ready.
+/// Never: glommio's preemption timer is no use to us. It would make glommio look at its rings, where nothing is.
 const GLOMMIO_PREEMPTION: Duration = Duration::from_secs(3600);
-/// Entries of glommio's own rings: they carry timers and one read.
+/// Entries of glommio's own rings, which carry nothing.
 const GLOMMIO_RING: usize = 32;
 /// How long a core waits, at its end, for the kernel to finish what was cancelled.
 const LAST_COMPLETIONS: Duration = Duration::from_secs(5);
@@ -135,7 +134,7 @@ where
         .spawn(move || async move {
             let pipes = Pipes::new(setup.shards);
             let made = Core::new(setup.started, setup.termination.clone(), pipes)
-                .and_then(|core| Ok((Driver::new(core.clone())?, core)));
+                .map(|core| (Driver::new(core.clone()), core));
             match made {
                 Err(error) => {
                     // Whoever started us waits for this message or for our end.
@@ -179,12 +178,7 @@ where
     }
     stop(&core).await;
     core.close();
-    // Glommio closes files on its ring, which ends with this function: so close it while there is one.
-    if let Ok(bell) = Rc::try_unwrap(driver.await)
-        && let Err(error) = bell.close().await
-    {
-        tracing::warn!(%error, "the event of the data ring cannot be closed");
-    }
+    driver.await;
     outcome
 }
 
@@ -198,7 +192,6 @@ async fn stop(core: &Rc<Core>) {
     // The executor drops what is left of them.
     time::yield_now().await;
     core.ring.borrow_mut().cancel_all();
-    core.nudge();
     let deadline = Instant::now() + LAST_COMPLETIONS;
     while core.ring.borrow().in_flight() > 0 {
         if Instant::now() > deadline {

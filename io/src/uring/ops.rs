@@ -86,7 +86,6 @@ impl Core {
         // SAFETY: the slot owns both from here on.
         unsafe { ring.push(entry, key) };
         drop(ring);
-        self.nudge();
         Op { core: self.clone(), key: Some(key) }
     }
 
@@ -118,8 +117,6 @@ impl Core {
         let key = ring.insert(State::Stream, Keep::Nothing, Hold::Conn(conn.clone()), false);
         // SAFETY: the buffers belong to the ring itself; the descriptor is held by the slot.
         unsafe { ring.push(entry, key) };
-        drop(ring);
-        self.nudge();
         key
     }
 

@@ -10,14 +10,16 @@ use super::gather::Gather;
 use super::sockets::Conn;
 use super::through::Aligned;
 use bytes::BytesMut;
+use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 
 /// Submissions between two calls of the kernel; when it is full it is submitted early.
 const SUBMISSIONS: u32 = 256;
@@ -25,6 +27,8 @@ const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 4096;
 /// `IORING_ENTER_GETEVENTS`: run what is pending and post its completions.
 const GETEVENTS: u32 = 1;
+/// What completions of the bell carry: no [`Key`], because there are never that many operations.
+const BELL: u64 = u64::MAX;
 
 /// Names an operation. Never reused while anybody could still mean the old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,16 +98,20 @@ pub(super) struct Ring {
     generation: u32,
     /// What did not fit into the submission queue. Order is kept.
     backlog: VecDeque<squeue::Entry>,
+    /// What other threads signal.
+    bell: RawFd,
+    /// The kernel watches the bell.
+    bell_watched: bool,
 }
 
 impl Ring {
-    /// Makes the ring; `bell` is signalled when completions are pending and [`listen`](Self::listen) was asked for.
+    /// Makes the ring. A write to `bell`, which must live as long, ends a [`wait`](Self::wait).
     pub(super) fn new(bell: BorrowedFd<'_>) -> io::Result<Self> {
         let uring = Self::build(SUBMISSIONS)?;
-        uring.submitter().register_eventfd(bell.as_raw_fd())?;
         let buffers = Buffers::register(&uring)?;
-        let slots = Slab::with_capacity(1024);
-        Ok(Self { uring, buffers, slots, generation: 0, backlog: VecDeque::new() })
+        let (slots, bell) = (Slab::with_capacity(1024), bell.as_raw_fd());
+        let backlog = VecDeque::new();
+        Ok(Self { uring, buffers, slots, generation: 0, backlog, bell, bell_watched: false })
     }
 
     /// An io_uring with every feature that the machine depends on.
@@ -166,8 +174,7 @@ impl Ring {
         !queue.is_empty() || queue.taskrun() || queue.cq_overflow() || !self.backlog.is_empty()
     }
 
-    /// Submits what is queued and lets the kernel post completions. Never waits.
-    pub(super) fn enter(&mut self) -> io::Result<()> {
+    fn take_backlog(&mut self) {
         while let Some(entry) = self.backlog.front() {
             let entry = entry.clone();
             if !self.try_queue(&entry) {
@@ -175,26 +182,42 @@ impl Ring {
             }
             self.backlog.pop_front();
         }
+    }
+
+    /// Submits what is queued and lets the kernel post completions. Never waits.
+    pub(super) fn enter(&mut self) -> io::Result<()> {
+        self.take_backlog();
         let submit = self.uring.submission().len() as u32;
         // SAFETY: no argument is passed, so there is no pointer to be wrong about.
         let entered = unsafe { self.uring.submitter().enter::<libc::sigset_t>(submit, 0, GETEVENTS, None) };
-        match entered {
-            Ok(_) => Ok(()),
-            // Interrupted, or the completion queue must be read first: the next turn goes on.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => Ok(()),
-            Err(e) => Err(e),
+        went_on(entered)
+    }
+
+    /// Submits what is queued, and waits for a completion, for the bell, or until `time` has passed.
+    pub(super) fn wait(&mut self, time: Option<Duration>) -> io::Result<()> {
+        self.take_backlog();
+        if !std::mem::replace(&mut self.bell_watched, true) {
+            // Every write is a completion, without a read: a poll for many is for changes, unless asked otherwise.
+            let watch = opcode::PollAdd::new(Fd(self.bell), libc::POLLIN as u32).multi(true).build();
+            self.queue(watch.user_data(BELL));
         }
+        let time = time.map(Timespec::from);
+        let args = match &time {
+            Some(time) => SubmitArgs::new().timespec(time),
+            None => SubmitArgs::new(),
+        };
+        went_on(self.uring.submitter().submit_with_args(1, &args))
     }
 
     /// Moves posted completions to `into`.
     pub(super) fn completions(&mut self, into: &mut Vec<cqueue::Entry>) {
-        into.extend(self.uring.completion());
-    }
-
-    /// Whether the eventfd is signalled for pending completions.
-    pub(super) fn listen(&mut self, on: bool) {
-        let queue = self.uring.completion();
-        if on { queue.enable_eventfd() } else { queue.disable_eventfd() }
+        for entry in self.uring.completion() {
+            if entry.user_data() == BELL {
+                self.bell_watched = cqueue::more(entry.flags());
+            } else {
+                into.push(entry);
+            }
+        }
     }
 
     /// The slot of `key`, if it is still there.
@@ -225,6 +248,15 @@ impl Ring {
         for key in keys {
             self.cancel(key);
         }
+    }
+}
+
+/// What is no error of a call: interrupted, out of time, or the completion queue must be read first.
+fn went_on(entered: io::Result<usize>) -> io::Result<()> {
+    const NO_ERRORS: [i32; 4] = [libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ETIME];
+    match entered {
+        Err(e) if !e.raw_os_error().is_some_and(|code| NO_ERRORS.contains(&code)) => Err(e),
+        _ => Ok(()),
     }
 }
 

@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::task::{Context, Poll, Wake, Waker};
 
 thread_local! {
@@ -30,6 +30,8 @@ pub(super) struct Doorbell {
     bell: EventFd,
     asleep: AtomicBool,
     inbox: SegQueue<Arc<TaskWaker>>,
+    /// Touched on the core only; atomic because the doorbell is shared.
+    stirs: AtomicU64,
 }
 
 impl Doorbell {
@@ -37,10 +39,11 @@ impl Doorbell {
     pub(super) fn for_this_thread() -> std::io::Result<Arc<Self>> {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        // Blocking, so that a ring's read of it waits instead of failing.
+        // Never read: the ring sees every write, and the counter has room for all that will ever be written.
         let bell = EventFd::from_flags(nix::sys::eventfd::EfdFlags::EFD_CLOEXEC)?;
         HERE.set(id);
-        Ok(Arc::new(Self { id, bell, asleep: AtomicBool::new(false), inbox: SegQueue::new() }))
+        let (asleep, stirs) = (AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Arc::new(Self { id, bell, asleep, inbox: SegQueue::new(), stirs }))
     }
 
     /// The event that is signalled when the core sleeps and has something to do.
@@ -50,6 +53,16 @@ impl Doorbell {
 
     fn is_here(&self) -> bool {
         HERE.get() == self.id
+    }
+
+    /// Counts what makes tasks ready on the core: tasks that run, and wakers that are called.
+    fn stir(&self) {
+        self.stirs.store(self.stirs().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Grows whenever a task of the core has run or was woken.
+    pub(super) fn stirs(&self) -> u64 {
+        self.stirs.load(Ordering::Relaxed)
     }
 
     fn leave(&self, task: Arc<TaskWaker>) {
@@ -62,7 +75,7 @@ impl Doorbell {
     }
 
     /// Signals the bell.
-    pub(super) fn ring(&self) {
+    fn ring(&self) {
         // It can fail only if the counter is at its limit, and then the core is being woken already.
         let _ = self.bell.write(1);
     }
@@ -111,6 +124,7 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if self.home.is_here() {
+            self.home.stir();
             self.local.wake();
         } else if !self.left.swap(true, Ordering::SeqCst) {
             self.home.leave(self.clone());
@@ -169,6 +183,7 @@ impl Future for Shell {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        this.shared.home.stir();
         this.shared.local.register(cx.waker());
         let mut slot = this.slot.borrow_mut();
         let Some(task) = slot.as_mut() else { return Poll::Ready(()) };

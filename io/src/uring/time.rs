@@ -1,6 +1,6 @@
 //! Time: the timers of a core, and the wall clock.
 //!
-//! The timers are our own, looked at by the driver every round, because a busy core does not return to glommio, which
+//! The timers are our own, looked at by the driver every round, because the driver does not return to glommio, which
 //! would fire its own. An idle core sleeps until the first of them.
 
 use super::core::Core;
@@ -61,13 +61,8 @@ impl Future for Sleep {
         let key = (self.at, sequence);
         let mut waiting = timers.waiting.borrow_mut();
         let old = waiting.insert(key, cx.waker().clone());
-        let is_first = waiting.first_key_value().is_some_and(|(first, _)| *first == key);
         drop(waiting);
         drop(old);
-        if is_first {
-            // The driver may be asleep until a later one.
-            self.core.nudge();
-        }
         self.sequence = Some(sequence);
         Poll::Pending
     }
