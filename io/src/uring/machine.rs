@@ -20,8 +20,10 @@ use std::sync::mpsc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Never: glommio's preemption timer is no use to us. It would make glommio look at its rings, where nothing is.
-const GLOMMIO_PREEMPTION: Duration = Duration::from_secs(3600);
+/// Never, so ten years: glommio's preemption timer is no use to us, and would do harm. Should it fire between glommio's
+/// look at its rings and its look at its tasks, glommio 0.9 goes to sleep although the driver is ready, and nothing that
+/// it knows of would wake it.
+const GLOMMIO_PREEMPTION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Entries of glommio's own rings, which carry nothing.
 const GLOMMIO_RING: usize = 32;
 /// How long a core waits, at its end, for the kernel to finish what was cancelled.

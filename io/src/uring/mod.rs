@@ -5,7 +5,7 @@
 //! | file | promise |
 //! |---|---|
 //! | `machine`, `preflight` | starting and ending cores; what must be true before |
-//! | `core`, `driver` | what a core owns; how its ring and glommio take turns |
+//! | `core`, `driver` | what a core owns; how it works, and how it sleeps in its ring |
 //! | `ring`, `ops`, `buffers`, `gather` | the data ring, its operations, and who owns memory meanwhile |
 //! | `tasks`, `time`, `signals` | tasks and wakers, timers, the operator's wish to end |
 //! | `sockets`, `inlet`, `reader`, `writer`, `cold` | connections |

@@ -16,7 +16,7 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
@@ -99,17 +99,17 @@ pub(super) struct Ring {
     /// What did not fit into the submission queue. Order is kept.
     backlog: VecDeque<squeue::Entry>,
     /// What other threads signal.
-    bell: RawFd,
+    bell: OwnedFd,
     /// The kernel watches the bell.
     bell_watched: bool,
 }
 
 impl Ring {
-    /// Makes the ring. A write to `bell`, which must live as long, ends a [`wait`](Self::wait).
+    /// Makes the ring. A write to `bell` ends a [`wait`](Self::wait).
     pub(super) fn new(bell: BorrowedFd<'_>) -> io::Result<Self> {
         let uring = Self::build(SUBMISSIONS)?;
         let buffers = Buffers::register(&uring)?;
-        let (slots, bell) = (Slab::with_capacity(1024), bell.as_raw_fd());
+        let (slots, bell) = (Slab::with_capacity(1024), bell.try_clone_to_owned()?);
         let backlog = VecDeque::new();
         Ok(Self { uring, buffers, slots, generation: 0, backlog, bell, bell_watched: false })
     }
@@ -164,7 +164,8 @@ impl Ring {
     }
 
     fn try_queue(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: `push` demands that the slot owns what the entry points to; `cancel`'s entry points to nothing.
+        // SAFETY: `push` demands that the slot owns what the entry points to; the entry of `cancel` points to nothing, and
+        // that of `wait` neither, whose descriptor is the ring's own.
         unsafe { self.uring.submission().push(entry).is_ok() }
     }
 
@@ -198,7 +199,8 @@ impl Ring {
         self.take_backlog();
         if !std::mem::replace(&mut self.bell_watched, true) {
             // Every write is a completion, without a read: a poll for many is for changes, unless asked otherwise.
-            let watch = opcode::PollAdd::new(Fd(self.bell), libc::POLLIN as u32).multi(true).build();
+            let watch =
+                opcode::PollAdd::new(Fd(self.bell.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
             self.queue(watch.user_data(BELL));
         }
         let time = time.map(Timespec::from);
