@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from harness import librdkafka, topics, wire
-from harness.process import Process, free_ports, wait_until
+from harness.process import Process, wait_until
 from test_admin import BROKER, DELETE, INVALID_CONFIG, SET, alter
 
 pytestmark = pytest.mark.millrace_only(reason="Millrace's limits")
@@ -21,7 +21,6 @@ def served(own_broker, tmp_path):
 
     def start(**settings):
         broker = own_broker()
-        broker.kafka, broker.grpc, broker.http = (f"127.0.0.1:{port}" for port in free_ports(3))
         usual = {
             "node.id": 1,
             "listeners": f"PLAINTEXT://{broker.kafka}",

@@ -79,11 +79,15 @@ fn format(classes: &str, config: &Path) -> Result<()> {
     }
 }
 
+/// Two ports that nobody listens on, below those that the kernel gives to whoever names none: a connection of the
+/// generator's would take one of these while Kafka starts.
 fn free_ports() -> Result<[u16; 2]> {
-    let bind = || TcpListener::bind("127.0.0.1:0").doing("looking for a free port");
-    let listeners = [bind()?, bind()?];
-    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
-    Ok([port(&listeners[0]).doing("a port")?, port(&listeners[1]).doing("a port")?])
+    let first = 10_000 + (std::process::id().wrapping_mul(97) % 20_000) as u16;
+    let mut free = (first..32_768).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    match (free.next(), free.next()) {
+        (Some(kafka), Some(controller)) => Ok([kafka, controller]),
+        _ => Err(Error::Target(format!("no two ports of 127.0.0.1 from {first} to 32767 are free"))),
+    }
 }
 
 /// The folder that is named, or the one into which `scripts/setup` puts the jars, here or above.

@@ -51,7 +51,7 @@ class Broker:
 
 
 class Millrace(Broker):
-    """`millrace dev` on ports that it picks itself the first time; `millrace serve` where settings are given."""
+    """`millrace dev`; `millrace serve` where settings are given."""
 
     name = "millrace"
 
@@ -66,18 +66,16 @@ class Millrace(Broker):
         self.shards = shards
         self.properties = properties
         self.extra = extra
-        self.grpc: str | None = None
-        self.http: str | None = None
+        self.kafka, self.grpc, self.http = (f"127.0.0.1:{port}" for port in free_ports(3))
 
     def argv(self) -> list[str]:
-        any_port = "127.0.0.1:0"
         ports = ["--ports-file", str(self.directory / "ports.json")]
         if self.properties is not None:
             file = self.directory / "server.properties"
             settings = {
-                "listeners": f"PLAINTEXT://{self.kafka or any_port}",
-                "grpc.listeners": self.grpc or any_port,
-                "http.listeners": self.http or any_port,
+                "listeners": f"PLAINTEXT://{self.kafka}",
+                "grpc.listeners": self.grpc,
+                "http.listeners": self.http,
                 "log.dirs": self.data,
                 "shards": self.shards,
                 **self.properties,
@@ -88,11 +86,11 @@ class Millrace(Broker):
             str(millrace_binary()),
             "dev",
             "--kafka",
-            self.kafka or any_port,
+            self.kafka,
             "--grpc",
-            self.grpc or any_port,
+            self.grpc,
             "--http",
-            self.http or any_port,
+            self.http,
             "--data",
             str(self.data),
             "--shards",

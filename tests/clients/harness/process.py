@@ -1,6 +1,7 @@
 """A child process that is started with a log file, waited for and ended by its pid."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,16 +13,24 @@ class StartFailed(Exception):
     """The process ended, or said nothing, before it was ready. The message carries the end of its output."""
 
 
+# Below those that the kernel gives to whoever names none: there a connection of some client, which ends where a broker is
+# about to start again, would take its port.
+_OURS = range(10_000, 32_768)
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that were free a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+    free = []
+    for port in random.sample(_OURS, k=len(_OURS)):
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        free.append(port)
+        if len(free) == count:
+            return free
+    raise OSError(f"{count} ports of 127.0.0.1 from {_OURS.start} to {_OURS.stop - 1} were not free")
 
 
 def wait_until(condition, timeout: float, what: str, interval: float = 0.02):
