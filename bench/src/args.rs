@@ -175,6 +175,12 @@ pub struct Changes {
     /// MB in the topic that is read
     #[arg(long)]
     pub megabytes: Option<u32>,
+    /// Consumer groups
+    #[arg(long)]
+    pub groups: Option<u32>,
+    /// Members of each group
+    #[arg(long)]
+    pub members: Option<u32>,
 }
 
 impl Changes {
@@ -191,6 +197,11 @@ impl Changes {
             || self.keyed
             || self.fetch_kib.is_some()
             || self.megabytes.is_some()
+            || self.of_groups()
+    }
+
+    fn of_groups(&self) -> bool {
+        self.groups.is_some() || self.members.is_some()
     }
 
     /// The workload with the changes, under a name that says that it is not the one that everybody knows.
@@ -210,6 +221,16 @@ impl Changes {
         let of_reading = self.fetch_kib.is_some() || self.megabytes.is_some();
         let refuse = |what: &str| Err(Error::Usage(format!("{}: {what}", workload.name)));
         match &mut plan {
+            Plan::Groups(groups) | Plan::Gathering(groups) => {
+                if of_load || of_reading || self.connections.is_some() {
+                    return refuse("only groups, members and partitions can be changed");
+                }
+                set(&mut groups.groups, self.groups);
+                set(&mut groups.members, self.members);
+                set(&mut groups.partitions, self.partitions);
+                groups.check()?;
+            }
+            _ if self.of_groups() => return refuse("it has no groups"),
             Plan::Produce(load) | Plan::EndToEnd(load) if !of_reading => {
                 set(&mut load.record_size, self.record_size);
                 set(&mut load.records_per_request, self.records_per_request);
@@ -403,6 +424,10 @@ mod tests {
         assert!(refused("produce-1x100", &["--fetch-kib", "64"]));
         assert!(refused("footprint", &["--connections", "3"]));
         assert!(refused("produce-1x100", &["--connections", "0"]));
+        assert!(refused("produce-1x100", &["--members", "3"]));
+        assert!(refused("group-500", &["--connections", "3"]));
+        assert!(refused("group-500", &["--partitions", "499"]), "a member would have none");
+        assert!(!refused("groups-1000x3", &["--groups", "5", "--members", "2", "--partitions", "4"]));
         assert!(!refused("consume-1m", &["--fetch-kib", "64"]));
     }
 

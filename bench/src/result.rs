@@ -5,7 +5,7 @@ use crate::measure::latency::Latency;
 use crate::measure::machine::Machine;
 use crate::measure::meter::{Cpu, Memory, Point};
 use crate::measure::window::Through;
-use crate::workload::{Bound, Load, Reading};
+use crate::workload::{Bound, Groups, Load, Reading};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +13,9 @@ use std::path::Path;
 
 /// Grows when a reader of old files would misread new ones.
 pub const FORMAT: u32 = 1;
+
+/// The figure of members that join: seconds from the first request until all groups are whole.
+pub const SECONDS_TO_JOIN: &str = "seconds_to_join";
 
 /// What a run was and what it came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +30,9 @@ pub struct Run {
     /// What was read, if anything was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading: Option<Reading>,
+    /// Which groups there were, if it was about groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Groups>,
     /// Which side of a comparison it is: the target as it was named.
     pub side: String,
     /// What the broker calls itself.
@@ -89,6 +95,13 @@ impl Run {
     /// Records a second.
     pub fn records_per_s(&self) -> Option<f64> {
         self.went_through(self.through.records as f64, self.wall_s)
+    }
+
+    /// What was done, in lines for people.
+    pub fn describe(&self) -> Vec<String> {
+        let load = self.load.as_ref().map(Load::describe);
+        let reading = self.reading.as_ref().map(Reading::describe);
+        load.into_iter().chain(reading).chain(self.groups.map(Groups::describe)).collect()
     }
 
     /// GB of payload for each CPU-second of the broker.
@@ -174,6 +187,7 @@ pub mod tests {
             workload: "produce-100x1k".to_owned(),
             load: Some(Load::default()),
             reading: None,
+            groups: None,
             side: side.to_owned(),
             version: format!("{side} 1.0"),
             driver: "wire".to_owned(),
@@ -242,6 +256,13 @@ pub mod tests {
     }
 
     #[test]
+    fn what_was_done_is_told() {
+        let groups = Some(Groups { groups: 10, members: 3, partitions: 4, every_ms: 500 });
+        let told = Run { groups, ..run("a", 1, 1.0) }.describe();
+        assert!(told.len() == 2 && told[1].contains("10 groups"), "{told:?}");
+    }
+
+    #[test]
     fn a_run_survives_json() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.json");
@@ -249,6 +270,7 @@ pub mod tests {
         run.figures.insert("start_ms".to_owned(), 17.25);
         run.latencies.insert("with".to_owned(), run.latency.clone().unwrap());
         run.reading = Some(Reading { connections: 4, fetch_bytes: 1 << 20, partitions: 4, megabytes: 512 });
+        run.groups = Some(Groups { groups: 10, members: 3, partitions: 4, every_ms: 500 });
         run.write(&path).unwrap();
         assert_eq!(Run::read(&path).unwrap(), run);
         let other = Run { format: FORMAT + 1, ..run };

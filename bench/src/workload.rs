@@ -1,5 +1,9 @@
 //! The workloads, as data: what each is for and what it asks of a broker. A new one is a row of [`TABLE`].
 
+mod groups;
+
+pub use groups::Groups;
+
 use crate::error::{Error, Result};
 use crate::target::Kind;
 use clap::ValueEnum;
@@ -43,6 +47,10 @@ pub enum Plan {
     },
     /// Producers, and consumers behind them: what a record takes from one to the other. Only with a client, not with the wire driver.
     EndToEnd(Load),
+    /// Groups of consumers that are at work: heartbeats and commits, and no records.
+    Groups(Groups),
+    /// Members that join their groups all at once.
+    Gathering(Groups),
     /// A broker that does nothing: its start, its memory, its CPU time.
     Footprint,
 }
@@ -353,6 +361,10 @@ pub enum Headline {
     RecordsPerSecond,
     /// Latency in the middle and at the far end.
     Latency,
+    /// Cores that the broker keeps busy.
+    BrokerCores,
+    /// Seconds until groups are whole.
+    SecondsToJoin,
     /// How much the tail's 99th percentile grows.
     TailGrowth,
     /// Start, memory, idle CPU.
@@ -500,6 +512,20 @@ pub const TABLE: &[Workload] = &[
         bound: Some(Bound::Bare),
     },
     Workload {
+        name: "groups-1000x3",
+        about: "Consumer groups at work: what a heartbeat and a commit of each member every second cost",
+        plan: Plan::Groups(Groups { groups: 1000, members: 3, partitions: 10, every_ms: 1000 }),
+        headline: Headline::BrokerCores,
+        bound: None,
+    },
+    Workload {
+        name: "group-500",
+        about: "One group that 500 members join at once: how long until each knows its partitions",
+        plan: Plan::Gathering(Groups { groups: 1, members: 500, partitions: 500, every_ms: 3000 }),
+        headline: Headline::SecondsToJoin,
+        bound: None,
+    },
+    Workload {
         name: "footprint",
         about: "What a broker takes that does nothing: time to start, memory, CPU, and what partitions and connections add",
         plan: Plan::Footprint,
@@ -525,6 +551,8 @@ impl Plan {
             Self::ColdBesideTail { tail, cold } => {
                 format!("tail: {}; cold: {}", tail.describe(), cold.describe())
             }
+            Self::Groups(groups) => format!("{}, and as many commits", groups.describe()),
+            Self::Gathering(groups) => groups.describe(),
             Self::Footprint => "1,000 partitions, 1,000 connections".to_owned(),
         }
     }
@@ -580,6 +608,7 @@ mod tests {
                 Plan::Produce(load) | Plan::EndToEnd(load) => load.check(),
                 Plan::Consume(reading) => reading.check(),
                 Plan::ColdBesideTail { tail, cold } => tail.check().and(cold.check()),
+                Plan::Groups(groups) | Plan::Gathering(groups) => groups.check(),
                 Plan::Footprint => Ok(()),
             };
             assert!(checked.is_ok(), "{}: {checked:?}", workload.name);
@@ -604,6 +633,17 @@ mod tests {
             assert_eq!(tail.partitions as usize % tail.connections, 0);
             assert!(tail.rate_mb.is_some());
         }
+    }
+
+    #[test]
+    fn the_rows_of_groups_are_what_their_names_say() {
+        let of = |name: &str| match find(name).unwrap().plan {
+            Plan::Groups(groups) | Plan::Gathering(groups) => groups,
+            _ => panic!("{name} is about groups"),
+        };
+        let many = of("groups-1000x3");
+        assert_eq!((many.everybody(), many.groups * many.partitions, many.every_ms), (3000, 10_000, 1000));
+        assert_eq!((of("group-500").groups, of("group-500").everybody()), (1, 500));
     }
 
     #[test]

@@ -99,6 +99,36 @@ fn a_client_sends_and_reads_every_record() {
 }
 
 #[test]
+fn groups_at_work_beat_and_commit_as_often_as_they_should() {
+    let small = ["--groups", "4", "--members", "3", "--partitions", "5", "--millrace-property", AT_ONCE];
+    let Some(run) = run("groups-1000x3", &small) else { return };
+    // 12 members, a heartbeat and a commit of each every second.
+    let sent = run["through"]["requests"].as_f64().unwrap() / run["wall_s"].as_f64().unwrap();
+    assert!((22.0..26.0).contains(&sent), "{sent} requests a second");
+    for name in ["heartbeat", "commit"] {
+        let latency = &run["latencies"][name];
+        assert!((20..=26).contains(&latency["count"].as_u64().unwrap()), "{name}: {latency}");
+        assert_eq!(latency["since"], "intended");
+    }
+    let percent = run["figures"]["broker_cpu_percent_of_a_core"].as_f64().unwrap();
+    assert!(percent > 0.0 && percent < 200.0, "{percent}");
+    assert_eq!(run["groups"]["members"], 3);
+}
+
+#[test]
+fn members_that_join_all_at_once_hold_one_generation() {
+    let small = ["--members", "20", "--partitions", "30", "--millrace-property", AT_ONCE];
+    let Some(run) = run("group-500", &small) else { return };
+    let figure = |name: &str| run["figures"][name].as_f64().unwrap_or_else(|| panic!("{name}: {run}"));
+    assert!(figure("seconds_to_join") > 0.0 && figure("seconds_to_join") < 60.0);
+    assert!(figure("generations") >= 1.0);
+    assert_eq!(run["workload"], "group-500-changed");
+}
+
+/// Groups do not wait for more members, so that the test does not either.
+const AT_ONCE: &str = "group.initial.rebalance.delay.ms=0";
+
+#[test]
 fn a_workload_that_is_not_there_is_a_usage_error() {
     let folder = tempfile::tempdir().unwrap();
     let output = bench(Path::new("/nowhere"), folder.path(), &["run", "nothing"]);

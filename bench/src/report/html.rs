@@ -60,9 +60,8 @@ fn add_chapter(page: &mut String, chapter: &[Group<'_>]) {
     add(page, format_args!("<h2>{}</h2>", escape(&names.join(", "))));
     for group in chapter {
         let run = group.runs[0];
-        let load = run.load.iter().map(|load| load.describe());
-        let what: Vec<String> = load.chain(run.reading.iter().map(|reading| reading.describe())).collect();
-        let told = format!("{}: {}, {} runs, {}", group.side, run.version, group.runs.len(), what.join("; "));
+        let what = run.describe().join("; ");
+        let told = format!("{}: {}, {} runs, {what}", group.side, run.version, group.runs.len());
         add(page, format_args!("<p>{}</p>", escape(told.trim_end_matches([',', ' ']))));
     }
     add_table(page, &rows(chapter));

@@ -3,7 +3,7 @@
 use super::figures::{ALL, Group, cell, chapters, headline, number, ratio};
 use crate::limits::Figure;
 use crate::measure::machine::Machine;
-use crate::result::Run;
+use crate::result::{Run, SECONDS_TO_JOIN};
 use crate::stats::Spread;
 use crate::workload::{Headline, TABLE};
 use std::fmt::Write;
@@ -58,10 +58,7 @@ fn heading(chapter: &[Group<'_>]) -> String {
         if group.workload != told {
             told = group.workload;
             line_of(&mut text, &[told]);
-            let run = group.runs[0];
-            let load = run.load.as_ref().map(|load| load.describe());
-            let reading = run.reading.as_ref().map(|reading| reading.describe());
-            for what in load.into_iter().chain(reading) {
+            for what in group.runs[0].describe() {
                 line_of(&mut text, &["  ", &what]);
             }
         }
@@ -105,7 +102,8 @@ pub fn rows(chapter: &[Group<'_>]) -> Vec<Vec<String>> {
     names.sort();
     names.dedup();
     for name in names {
-        rows.extend(row(name.clone(), chapter, &|run: &Run| run.figures.get(name).copied()));
+        let marked = if is_headline("", name, about) { "*" } else { "" };
+        rows.extend(row(format!("{name}{marked}"), chapter, &|run: &Run| run.figures.get(name).copied()));
     }
     let mut names: Vec<&String> =
         chapter.iter().flat_map(|group| &group.runs).flat_map(|run| run.latencies.keys()).collect();
@@ -140,6 +138,8 @@ fn is_headline(unit: &str, name: &str, about: Option<Headline>) -> bool {
         Some(Headline::MbPerSecond) => unit == "MB/s",
         Some(Headline::RecordsPerSecond) => unit == "/s",
         Some(Headline::Latency) => name.starts_with('p') && unit == "ms",
+        Some(Headline::BrokerCores) => unit == "cores" && name == "broker CPU",
+        Some(Headline::SecondsToJoin) => name == SECONDS_TO_JOIN,
         Some(Headline::TailGrowth | Headline::Footprint) | None => false,
     }
 }

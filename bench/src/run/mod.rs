@@ -4,6 +4,8 @@ mod cold_beside_tail;
 mod consume;
 mod end_to_end;
 mod footprint;
+mod gathering;
+mod groups;
 mod produce;
 mod topic;
 
@@ -165,17 +167,19 @@ impl<'a> Session<'a> {
         version: String,
     ) -> Run {
         let Measured { used, latency, latencies, figures, checked_records } = measured;
-        let (load, reading) = match job.plan.clone() {
-            Plan::Produce(load) | Plan::EndToEnd(load) => (Some(load), None),
-            Plan::Consume(reading) => (None, Some(reading)),
-            Plan::ColdBesideTail { tail, cold } => (Some(tail), Some(cold)),
-            Plan::Footprint => (None, None),
+        let (load, reading, groups) = match job.plan.clone() {
+            Plan::Produce(load) | Plan::EndToEnd(load) => (Some(load), None, None),
+            Plan::Consume(reading) => (None, Some(reading), None),
+            Plan::ColdBesideTail { tail, cold } => (Some(tail), Some(cold), None),
+            Plan::Groups(groups) | Plan::Gathering(groups) => (None, None, Some(groups)),
+            Plan::Footprint => (None, None, None),
         };
         Run {
             format: FORMAT,
             workload: job.name.clone(),
             load,
             reading,
+            groups,
             side: self.side.clone(),
             version,
             driver: self.options.driver.to_string(),
@@ -207,6 +211,8 @@ fn measure(broker: &Broker, plan: &Plan, options: &Options, progress: &mut Progr
             cold_beside_tail::measure(broker, tail, cold, options, progress)
         }
         Plan::EndToEnd(load) => end_to_end::measure(broker, load, options, progress),
+        Plan::Groups(groups) => groups::measure(broker, *groups, options, progress),
+        Plan::Gathering(groups) => gathering::measure(broker, *groups, options, progress),
         Plan::Footprint => Err(Error::Usage("a footprint is that of a broker of its own".to_owned())),
     }
 }

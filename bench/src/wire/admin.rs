@@ -45,7 +45,7 @@ impl Admin {
     }
 
     /// Sends a request and returns the body of its answer.
-    fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<Vec<u8>> {
+    pub(super) fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<Vec<u8>> {
         let api = R::KEY;
         self.asked += 1;
         let frame = encode_request(version, self.asked, Some(CLIENT), request);

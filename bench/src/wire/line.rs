@@ -11,8 +11,10 @@ use std::net::TcpStream;
 
 /// Pieces that one call sends at most.
 const PIECES: usize = 96;
-/// Answers to produce requests are small; the largest that is taken.
+/// Answers to produce requests are small: room for many of them. It grows for what is larger.
 const INBOX: usize = 64 << 10;
+/// What the leader of a large group is told fits into this.
+const LARGEST: usize = 16 << 20;
 
 #[derive(Debug)]
 struct Outgoing {
@@ -60,6 +62,11 @@ impl Line {
     /// Puts a request behind those that are not sent yet.
     pub fn push(&mut self, head: Head, batch: Bytes, tail: Bytes) {
         self.outbox.push_back(Outgoing { head, batch, tail });
+    }
+
+    /// The same with a request that is in one piece.
+    pub fn push_whole(&mut self, frame: Bytes) {
+        self.push(Head::NONE, frame, Bytes::new());
     }
 
     /// Requests that are not sent yet, or not wholly.
@@ -137,17 +144,63 @@ impl Line {
         };
         self.filled += read;
         let mut at = 0;
+        let mut room = 0;
         while let Some(size) = self.inbox[at..self.filled].first_chunk::<4>() {
             let size = u32::from_be_bytes(*size) as usize;
-            if size > INBOX - 4 {
+            if size > LARGEST {
                 return Err(Error::unreadable("a request", format_args!("{size} bytes are too many")));
             }
-            let Some(frame) = self.inbox[at + 4..self.filled].get(..size) else { break };
+            let Some(frame) = self.inbox[at + 4..self.filled].get(..size) else {
+                room = 4 + size;
+                break;
+            };
             each(frame)?;
             at += 4 + size;
         }
         self.inbox.copy_within(at..self.filled, 0);
         self.filled -= at;
+        if room > self.inbox.len() {
+            self.inbox.resize(room, 0);
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    #[test]
+    fn frames_of_any_size_come_in_as_they_were_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut poller = Poller::new().unwrap();
+        let mut line = Line::open(&listener.local_addr().unwrap().to_string(), 0, &poller).unwrap();
+        let (mut from, _) = listener.accept().unwrap();
+        // The second does not fit into the inbox, and the third comes right behind it.
+        let sizes = [10, 3 * INBOX, 7];
+        let sender = std::thread::spawn(move || {
+            for (number, size) in sizes.into_iter().enumerate() {
+                from.write_all(&(size as u32).to_be_bytes()).unwrap();
+                from.write_all(&vec![number as u8; size]).unwrap();
+            }
+            from
+        });
+        let mut found = Vec::new();
+        while found.len() < sizes.len() {
+            assert!(!poller.wait(Duration::from_secs(20)).unwrap().is_empty(), "only {found:?}");
+            line.read(|frame| {
+                assert!(frame.iter().all(|byte| usize::from(*byte) == found.len()));
+                found.push(frame.len());
+                Ok(())
+            })
+            .unwrap();
+        }
+        assert_eq!(found, sizes);
+        let mut from = sender.join().unwrap();
+        from.write_all(&u32::MAX.to_be_bytes()).unwrap();
+        poller.wait(Duration::from_secs(20)).unwrap();
+        assert!(line.read(|_| Ok(())).is_err(), "nobody answers 4 GiB");
     }
 }

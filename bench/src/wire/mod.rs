@@ -3,7 +3,12 @@
 
 pub mod admin;
 pub mod answers;
+pub mod assignment;
+pub mod beats;
 pub mod fetch;
+pub mod gather;
+pub mod groups;
 pub mod line;
+pub mod member;
 pub mod prepared;
 pub mod produce;

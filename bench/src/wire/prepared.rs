@@ -35,6 +35,9 @@ pub struct Head {
 }
 
 impl Head {
+    /// None: of a request that is in one piece.
+    pub const NONE: Self = Self { bytes: [0; HEAD], len: 0 };
+
     fn new(bytes: &[u8]) -> Result<Self> {
         let mut head = Self { bytes: [0; HEAD], len: bytes.len() as u8 };
         let room = head.bytes.get_mut(..bytes.len());
