@@ -1,6 +1,11 @@
-"""Groups of clients that nobody here wrote: what they commit, how they share a topic, and what tools see of it."""
+"""Groups of clients that nobody here wrote: what they commit, how they share a topic, and what tools see of it.
+
+MILLRACE_CHURN_SECONDS says for how long members come and go (20 by default), MILLRACE_CHURN_MEMBERS how many there are at most
+(6), MILLRACE_CHURN_SEED which.
+"""
 
 import json
+import os
 import random
 import re
 import sys
@@ -17,6 +22,11 @@ from harness.process import Process, wait_until
 HERE = Path(__file__).parent / "groups"
 PYTHON = ["librdkafka", "kafka-python", "aiokafka"]
 NUMBER = re.compile(rb"^r-(\d+)$", re.M)
+CHURN_SECONDS = float(os.environ.get("MILLRACE_CHURN_SECONDS", 20))
+CHURN_MEMBERS = int(os.environ.get("MILLRACE_CHURN_MEMBERS", 6))
+CHURN_SEED = int(os.environ.get("MILLRACE_CHURN_SEED", 848))
+# After so many seconds the rebalances must settle before more members come.
+CHURN_ROUND = 60
 
 
 @pytest.fixture(scope="module")
@@ -113,40 +123,55 @@ def test_two_members_share(group_broker, members, client):
     assert [len(share) for share in shares] == [200, 200]
 
 
+@pytest.mark.timeout(240 + CHURN_SECONDS * 3)
 def test_members_come_and_go(group_broker, members):
     """Clients of three kinds join, leave and are killed at random while records are written: none is skipped, and it settles."""
     at, group = group_broker.kafka, topics.unique_name("group")
-    topic = topics.create(at, 6)
-    dice, alive, everybody, written = random.Random(848), [], [], 0
-    for step in range(12):
-        if len(alive) < 2 or (len(alive) < 6 and dice.random() < 0.6):
-            alive.append(members(PYTHON[step % 3], group, topic))
-            everybody.append(alive[-1])
-        else:
-            gone = alive.pop(dice.randrange(len(alive)))
-            gone.process.kill() if dice.random() < 0.5 else gone.process.terminate()
-        produce(at, topic, range(written, written + 300), 6)
-        written += 300
-        time.sleep(dice.random() * 1.5)
+    partitions = max(6, CHURN_MEMBERS)
+    topic = topics.create(at, partitions)
+    dice, alive, everybody, written = random.Random(CHURN_SEED), [], [], 0
+    most, batch = max(2, CHURN_MEMBERS), max(1, 300 // partitions) * partitions
+
+    def settled() -> bool:
+        for member in alive:
+            assert member.process.running(), f"{member.client} ended by itself:\n{member.process.tail()}"
+        return state(at, group) == ("Stable", len(alive))
+
+    began = time.monotonic()
+    while (left := CHURN_SECONDS - (time.monotonic() - began)) > 0 or not everybody:
+        until = time.monotonic() + min(left, CHURN_ROUND)
+        while time.monotonic() < until or len(alive) < 2:
+            if len(alive) < 2 or (len(alive) < most and dice.random() < 0.6):
+                alive.append(members(PYTHON[len(everybody) % 3], group, topic))
+                everybody.append(alive[-1])
+            else:
+                gone = alive.pop(dice.randrange(len(alive)))
+                gone.process.kill() if dice.random() < 0.5 else gone.process.terminate()
+            produce(at, topic, range(written, written + batch), partitions)
+            written += batch
+            time.sleep(dice.random() * 1.5)
+        wait_until(settled, 60, "the rebalances settle", interval=0.2)
+    assert len(everybody) > len(alive), "nobody went"
     while len(alive) > 3:
         alive.pop().process.terminate()
 
     def processed() -> set[int]:
         return {number for member in everybody for number in member.numbers()}
 
-    wait_until(lambda: state(at, group) == ("Stable", len(alive)), 60, "the rebalances settle", interval=0.2)
-    wait_until(lambda: len(processed()) == written, 60, "all records", interval=0.2)
-    assert processed() == set(range(written))
-    wait_until(lambda: committed(at, group, topic, 6) == [written // 6] * 6, 20, "all is committed")
+    wait_until(settled, 60, "the rebalances settle", interval=0.2)
+    end = [written // partitions] * partitions
+    wait_until(lambda: committed(at, group, topic, partitions) == end, 60, "all is committed", interval=0.2)
+    assert processed() == set(range(written)), "what was committed was processed"
 
 
+@pytest.mark.timeout(180 + 10 * int(os.environ.get("MILLRACE_KILLS", 8)))
 def test_no_committed_offset_goes_back(own_broker):
     """The broker is killed in the midst of commits: what it has acknowledged is there afterwards, or what came later."""
     broker = own_broker(properties={"group.initial.rebalance.delay.ms": "0"}).start()
     topic = topics.create(broker.kafka, 4)
     groups = [f"group-{n}" for n in range(8)]
     acknowledged, sent = dict.fromkeys(groups, 0), dict.fromkeys(groups, 0)
-    for _ in range(3 if TARGET == "kafka" else 8):
+    for _ in range(3 if TARGET == "kafka" else int(os.environ.get("MILLRACE_KILLS", 8))):
         with wire.Connection(broker.kafka) as connection:
             known = lambda: connection.ask(gw.find_coordinator("g"), 4).coordinators[0].error_code == 0  # noqa: E731
             wait_until(known, 30, "a coordinator")
