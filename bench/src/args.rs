@@ -291,6 +291,10 @@ pub struct How {
     /// Cores for the broker
     #[arg(long, value_delimiter = ',')]
     pub broker_cores: Vec<usize>,
+    /// GiB of memory that are touched before each run that writes, and given up as they are taken, so that it does not meet pages that the
+    /// host of a virtual machine took back; a quarter of what is available when not given
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..1 << 30))]
+    pub cushion: Option<u64>,
     /// Read back all that was produced, and check every batch
     #[arg(long)]
     pub read_back: bool,
@@ -350,6 +354,7 @@ impl How {
             time: Duration::from_secs_f64(self.seconds),
             threads: self.driver_threads.max(1),
             cores: self.driver_cores.clone(),
+            cushion: self.cushion.map(|gib| gib << 30),
             read_back: self.read_back,
             topic_configs: self.topic_config.clone(),
         }

@@ -39,6 +39,11 @@ impl Progress {
         }
     }
 
+    /// Memory is being touched.
+    pub fn readying(&mut self, left: u64) {
+        self.line(&format!("{} MB left", left / 1_000_000));
+    }
+
     /// The broker is being loaded so that it gets warm.
     pub fn warming(&mut self, left: Duration, through: Through) {
         self.line(&format!(

@@ -36,6 +36,8 @@ fn quickly(workload: &str) -> Vec<&str> {
         "out",
         "--json",
         "--no-limits",
+        "--cushion",
+        "0",
         "--quiet",
         "--read-back",
     ]

@@ -37,6 +37,16 @@ impl Machine {
     }
 }
 
+/// Bytes of memory that nobody uses.
+pub fn free() -> Option<u64> {
+    kib(&fs::read_to_string("/proc/meminfo").ok()?, "MemFree")
+}
+
+/// Bytes of memory that can be had without taking it from processes.
+pub fn available() -> Option<u64> {
+    kib(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
+}
+
 /// Bytes of memory that a process has resident.
 pub fn resident(pid: u32) -> Option<u64> {
     kib(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS")

@@ -1,7 +1,8 @@
 //! Files: what the page cache holds of them, what is on disk, and how much room there is.
 
 use crate::error::{Doing, Result};
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::sendfile::sendfile;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::{fdatasync, syncfs};
@@ -63,4 +64,16 @@ pub fn free_bytes(folder: &Path) -> Result<u64> {
 /// Whether a folder is in memory, where nothing is ever durable.
 pub fn in_memory(folder: &Path) -> bool {
     statfs(folder).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC)
+}
+
+/// A file that is memory and nothing else, and gone when it is closed.
+pub fn memory(name: &str) -> Result<File> {
+    Ok(memfd_create(name, MFdFlags::MFD_CLOEXEC).doing("memfd_create")?.into())
+}
+
+/// Gives the pages of a part of a file back.
+pub fn give_back(file: &File, from: u64, bytes: u64) -> Result<()> {
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let signed = |number| i64::try_from(number).unwrap_or(i64::MAX);
+    fallocate(file, flags, signed(from), signed(bytes)).doing("giving memory back")
 }

@@ -14,6 +14,7 @@ use crate::clients::{
     work::{Following, Sending},
 };
 use crate::error::{Error, Result};
+use crate::measure::cushion::Cushion;
 use crate::measure::latency::{Latencies, Latency};
 use crate::measure::machine::Machine;
 use crate::measure::meter::Used;
@@ -66,6 +67,8 @@ pub struct Options {
     pub threads: usize,
     /// Cores for the driver; all when empty.
     pub cores: Vec<usize>,
+    /// Bytes of memory that are made ready before each run that writes; a share of what is available when not given.
+    pub cushion: Option<u64>,
     /// Reads back everything that was produced, and checks it.
     pub read_back: bool,
     /// More settings of the topics.
@@ -152,6 +155,14 @@ impl<'a> Session<'a> {
             }
             broker.warm = true;
         }
+        let _cushion = match job.plan {
+            Plan::Produce(_) | Plan::EndToEnd(_) | Plan::ColdBesideTail { .. } => {
+                progress.begin(format!("{what} making memory ready,"));
+                let bytes = self.options.cushion.unwrap_or_else(Cushion::usual);
+                Some(Cushion::fill(bytes, |left| progress.readying(left))?)
+            }
+            Plan::Consume(_) | Plan::Groups(_) | Plan::Gathering(_) | Plan::Footprint => None,
+        };
         progress.begin(what);
         let measured = measure(broker, &job.plan, &self.options, progress)?;
         let version = broker.version.clone();
