@@ -98,6 +98,7 @@ impl Core {
     /// Waits in the kernel for a completion, or until `time` has passed, and hands out what there is.
     pub(super) fn wait(self: &Rc<Self>, time: Option<Duration>) {
         self.enter(|ring| ring.wait(time));
+        self.pace.slept();
     }
 
     fn enter(self: &Rc<Self>, call: impl FnOnce(&mut Ring) -> io::Result<()>) -> bool {

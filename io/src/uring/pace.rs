@@ -3,8 +3,10 @@
 //! A write into the page cache is a copy, and a worker that makes it costs two changes of threads besides: for a few
 //! kilobytes these are most of the cost. But where more is dirty than the disk keeps up with, the kernel lets the writer
 //! sleep, and that must not be a core. It says how much is dirty and from where on it slows writers down; and where it
-//! slows them for a reason that it does not say (a limit of a container, a journal that is full), the first slow write tells.
+//! slows them for a reason that it does not say (a limit of a container, a journal that is full), the first write that slept tells.
+//! One that was only long did not sleep: somebody else had the core.
 
+use nix::sys::resource::{UsageWho, getrusage};
 use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 const INLINE_UP_TO: usize = 256 << 10;
 /// How long what the kernel said is believed.
 const BELIEVED: Duration = Duration::from_millis(50);
-/// A write that took so long was held up.
+/// A write that took so long may have been held up.
 const SLOW: Duration = Duration::from_millis(3);
 /// How long writes go to workers after one that was.
 const CAUTION: Duration = Duration::from_secs(1);
@@ -25,6 +27,8 @@ pub(super) struct Pace {
     believed_until: Cell<Instant>,
     calm: Cell<bool>,
     cautious_until: Cell<Instant>,
+    /// How often this thread had slept when the first write was allowed since the core slept.
+    sleeps: Cell<Option<i64>>,
 }
 
 impl Pace {
@@ -34,6 +38,7 @@ impl Pace {
             believed_until: Cell::new(now),
             calm: Cell::new(false),
             cautious_until: Cell::new(now),
+            sleeps: Cell::new(None),
         }
     }
 
@@ -46,12 +51,20 @@ impl Pace {
             self.believed_until.set(now + BELIEVED);
             self.calm.set(self.look().is_some_and(|dirty| dirty.is_calm()));
         }
+        if self.calm.get() && self.sleeps.get().is_none() {
+            self.sleeps.set(sleeps());
+        }
         self.calm.get()
+    }
+
+    /// The core slept because it had nothing to do.
+    pub(super) fn slept(&self) {
+        self.sleeps.set(None);
     }
 
     /// Learns how long a write on the core took.
     pub(super) fn took(&self, from: Instant, to: Instant) {
-        if to - from > SLOW {
+        if to - from > SLOW && sleeps() > self.sleeps.take() {
             self.cautious_until.set(to + CAUTION);
         }
     }
@@ -61,6 +74,11 @@ impl Pace {
         let read = self.vmstat.as_ref()?.read_at(&mut text, 0).ok()?;
         Dirty::parse(std::str::from_utf8(&text[..read]).ok()?)
     }
+}
+
+/// How often this thread gave its core up by itself: it waited for something.
+fn sleeps() -> Option<i64> {
+    Some(getrusage(UsageWho::RUSAGE_THREAD).ok()?.voluntary_context_switches())
 }
 
 /// Pages, of the whole machine.
@@ -118,10 +136,19 @@ mod tests {
         pace.believed_until.set(now + Duration::from_secs(60));
         pace.calm.set(true);
         assert!(pace.allows(INLINE_UP_TO, now) && !pace.allows(INLINE_UP_TO + 1, now));
+        let slow = SLOW * 2;
+        pace.took(now, now + slow);
+        assert!(pace.allows(1, now), "somebody else had the core");
+        std::thread::sleep(Duration::from_millis(1));
         pace.took(now, now + SLOW);
+        assert!(pace.allows(1, now), "short enough");
+        pace.slept();
         assert!(pace.allows(1, now));
-        pace.took(now, now + SLOW * 2);
-        assert!(!pace.allows(1, now + SLOW * 2));
-        assert!(pace.allows(1, now + SLOW * 2 + CAUTION));
+        pace.took(now, now + slow);
+        assert!(pace.allows(1, now), "that it slept before is nothing to the write");
+        std::thread::sleep(Duration::from_millis(1));
+        pace.took(now, now + slow);
+        assert!(!pace.allows(1, now + slow));
+        assert!(pace.allows(1, now + slow + CAUTION));
     }
 }
