@@ -77,6 +77,11 @@ struct Follower {
     closed: oneshot::Receiver<Closed>,
 }
 
+/// How long a port may still belong to a broker that was killed a moment ago: the kernel closes what its rings held after
+/// the process is gone.
+const LINGERS: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Why a broker can not start.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -234,8 +239,16 @@ struct Ports<I: Io> {
 
 impl<I: Io> Ports<I> {
     async fn bind(io: &I, config: &Config) -> Result<Self, Failure> {
+        let until = io.now() + LINGERS;
         let listen = async |setting, address| {
-            io.listen(address).await.map_err(|source| Failure::Listen { setting, address, source })
+            loop {
+                match io.listen(address).await {
+                    Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && io.now() < until => {
+                        io.sleep(LOOK_AGAIN).await;
+                    }
+                    result => return result.map_err(|source| Failure::Listen { setting, address, source }),
+                }
+            }
         };
         let kafka = listen("listeners", config.kafka).await?;
         let grpc = listen("grpc.listeners", config.grpc).await?;

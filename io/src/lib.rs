@@ -186,17 +186,12 @@ pub trait Writer: 'static {
     async fn write(&mut self, bufs: Vec<Bytes>) -> Result<()>;
     /// Sends a range of a file, from page cache to socket without copying. Neither a slow disk nor a slow peer holds
     /// the core or parks a thread. `recent` says that the range was appended lately, so that it is surely in memory.
-    /// `more` says that bytes of the same response follow at once (so a partial packet may wait for them).
     /// # Errors
     /// As [`write`](Self::write); `UnexpectedEof` if the file ends first.
-    async fn send_file(
-        &mut self,
-        file: &Self::File,
-        offset: u64,
-        len: u64,
-        recent: bool,
-        more: bool,
-    ) -> Result<()>;
+    async fn send_file(&mut self, file: &Self::File, offset: u64, len: u64, recent: bool) -> Result<()>;
+    /// From `true` to `false` what is sent belongs together: parts wait for each other and leave in as few packets as possible, and the peer is
+    /// not woken for each. Not for longer than 200 ms.
+    fn cork(&mut self, corked: bool);
     /// How long the peer may take no byte at all before a send fails. Default: 30 s.
     fn set_stall_limit(&mut self, limit: Duration);
     /// Tells the peer that no more will come, and wakes this connection's own reader with 0.

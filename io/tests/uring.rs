@@ -444,7 +444,7 @@ fn file_ranges_are_sent_hot_from_cache_and_cold_from_disk() {
                 let before = io.counters();
                 let (sending, file) = (io.clone(), file.clone());
                 let sent = beside(&io, async move {
-                    writer.send_file(&file, offset, len, recent, false).await.unwrap();
+                    writer.send_file(&file, offset, len, recent).await.unwrap();
                     drop((sending, writer));
                 });
                 let got = read_all(&mut reader, len as usize).await;
@@ -476,7 +476,7 @@ fn a_range_beyond_the_end_of_the_file_is_an_error() {
         for recent in [true, false] {
             evict(&path);
             let ((_r, mut writer), _theirs) = pair(&io).await;
-            let error = writer.send_file(&file, 5_000, 10_000, recent, false).await.unwrap_err();
+            let error = writer.send_file(&file, 5_000, 10_000, recent).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         }
     });
@@ -494,7 +494,7 @@ fn a_slow_reader_of_cold_data_stalls_nobody() {
         for _ in 0..8 {
             let (ours, (reader, w)) = pair(&io).await;
             let (file, mut writer) = (file.clone(), ours.1);
-            let done = beside(&io, async move { writer.send_file(&file, 0, 32 << 20, false, false).await });
+            let done = beside(&io, async move { writer.send_file(&file, 0, 32 << 20, false).await });
             slow.push((ours.0, reader, w, done));
         }
         // Until they are all stuck.
@@ -532,7 +532,7 @@ fn dropped_futures_leave_nothing_behind() {
             within(&io, patience, io.read_at(&file, 0, 1 << 20)).await;
             within(&io, patience, io.write_at(&file, 0, vec![pattern(100_000, 1)])).await;
             within(&io, patience, io.open(&dir.path().join("g"), Open::Create)).await;
-            within(&io, patience, writer.send_file(&file, 0, 1 << 20, false, false)).await;
+            within(&io, patience, writer.send_file(&file, 0, 1 << 20, false)).await;
             drop(theirs);
         }
         io.sleep(Duration::from_millis(50)).await;

@@ -111,20 +111,26 @@ async fn send_answers<I: Io>(
 async fn send<W: Writer>(writer: &mut W, ready: Ready<W::File>) -> std::io::Result<()> {
     let Ready { pieces, held, .. } = ready;
     let mut memory: Vec<Bytes> = Vec::with_capacity(pieces.len());
-    let mut pieces = pieces.into_iter().peekable();
-    while let Some(piece) = pieces.next() {
+    let parted = pieces.iter().any(|piece| matches!(piece, Piece::File { .. }));
+    if parted {
+        writer.cork(true);
+    }
+    for piece in pieces {
         match piece {
             Piece::Memory(bytes) => memory.push(bytes),
             Piece::File { file, position, len, recent } => {
                 if !memory.is_empty() {
                     writer.write(std::mem::take(&mut memory)).await?;
                 }
-                writer.send_file(&file, position, len, recent, pieces.peek().is_some()).await?;
+                writer.send_file(&file, position, len, recent).await?;
             }
         }
     }
     if !memory.is_empty() {
         writer.write(memory).await?;
+    }
+    if parted {
+        writer.cork(false);
     }
     drop(held);
     Ok(())

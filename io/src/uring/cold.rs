@@ -160,7 +160,7 @@ impl Window {
 
 /// Sends from the start of the range what is not in memory, and stops, window by window, where it is again. Returns
 /// how much it sent.
-pub(super) async fn send(writer: &mut Writer, file: &File, offset: u64, len: u64, more: bool) -> Result<u64> {
+pub(super) async fn send(writer: &mut Writer, file: &File, offset: u64, len: u64) -> Result<u64> {
     let core = writer.core.clone();
     let Some(mut window) = Window::fetch(&core, file, offset, len) else {
         return copy(writer, file, offset, len).await;
@@ -175,7 +175,7 @@ pub(super) async fn send(writer: &mut Writer, file: &File, offset: u64, len: u64
             Window::fetch(&core, file, offset + next, len - next)
         };
         // Never on the last piece: the tail would wait 200 ms for more.
-        drain(writer, &pipe, fetched, more || ahead.is_some()).await?;
+        drain(writer, &pipe, fetched, ahead.is_some()).await?;
         core.pipes.borrow_mut().give(pipe);
         core.counters.add(|c| c.cold_bytes += fetched);
         sent = next;

@@ -61,6 +61,15 @@ impl Conn {
         }
     }
 
+    /// Lets partial packets wait for what follows, or sends them.
+    pub(super) fn cork(&self, corked: bool) {
+        let (corked, size) = (libc::c_int::from(corked), size_of::<libc::c_int>() as libc::socklen_t);
+        // SAFETY: the option reads one int at the address given. On a connection that is broken the next send says so.
+        unsafe {
+            libc::setsockopt(self.raw(), libc::IPPROTO_TCP, libc::TCP_CORK, (&raw const corked).cast(), size)
+        };
+    }
+
     /// Bytes that the peer has not acknowledged yet.
     pub(super) fn unacknowledged(&self) -> usize {
         let mut count: libc::c_int = 0;

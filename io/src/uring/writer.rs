@@ -21,13 +21,14 @@ pub struct Writer {
     pub(super) core: Rc<Core>,
     pub(super) conn: Rc<Conn>,
     stall_limit: Duration,
+    corked: bool,
     /// Used again and again; gone while a send is in flight.
     gather: Option<Box<Gather>>,
 }
 
 impl Writer {
     pub(super) fn new(core: Rc<Core>, conn: Rc<Conn>) -> Self {
-        Self { core, conn, stall_limit: STALL_LIMIT, gather: None }
+        Self { core, conn, stall_limit: STALL_LIMIT, corked: false, gather: None }
     }
 
     /// Waits until the socket has room, as long as the peer takes something at least every stall limit.
@@ -62,6 +63,14 @@ impl Writer {
             n if n > 0 => Ok(n as u64),
             _ => Err(Error::last_os_error()),
         }
+    }
+
+    /// Sends what the socket has room for, with one system call.
+    fn send_now(&self, gather: &mut Gather) -> Result<u32> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: message, pieces and bytes live in `gather`, which nobody changes before the call returns.
+        let sent = unsafe { libc::sendmsg(self.conn.raw(), gather.message(), flags) };
+        u32::try_from(sent).map_err(|_| Error::last_os_error())
     }
 
     /// Sends a range that is in the page cache.
@@ -100,9 +109,16 @@ impl crate::Writer for Writer {
         let mut gather = self.gather.take().unwrap_or_else(Gather::new);
         gather.fill(bufs);
         while !gather.is_done() {
-            let (result, keep) = self.core.send(&self.conn, gather).await;
-            let Keep::Gather(kept) = keep else { unreachable!("a send keeps its buffers") };
-            gather = kept;
+            let result = match self.corked {
+                // What follows is sent inline: by the ring this would leave later, and alone.
+                true => self.send_now(&mut gather),
+                false => {
+                    let (result, keep) = self.core.send(&self.conn, gather).await;
+                    let Keep::Gather(kept) = keep else { unreachable!("a send keeps its buffers") };
+                    gather = kept;
+                    result
+                }
+            };
             match result {
                 Ok(n) => {
                     gather.advance(n as usize);
@@ -121,14 +137,7 @@ impl crate::Writer for Writer {
         Ok(())
     }
 
-    async fn send_file(
-        &mut self,
-        file: &File,
-        mut offset: u64,
-        mut len: u64,
-        recent: bool,
-        more: bool,
-    ) -> Result<()> {
+    async fn send_file(&mut self, file: &File, mut offset: u64, mut len: u64, recent: bool) -> Result<()> {
         if recent {
             return self.send_hot(file, offset, len).await;
         }
@@ -139,11 +148,16 @@ impl crate::Writer for Writer {
                 time::yield_now().await;
                 hot
             } else {
-                cold::send(self, file, offset, len, more).await?
+                cold::send(self, file, offset, len).await?
             };
             (offset, len) = (offset + sent, len - sent);
         }
         Ok(())
+    }
+
+    fn cork(&mut self, corked: bool) {
+        self.corked = corked;
+        self.conn.cork(corked);
     }
 
     fn set_stall_limit(&mut self, limit: Duration) {

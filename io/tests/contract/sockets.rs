@@ -181,14 +181,22 @@ pub async fn file_ranges_mix_with_writes<I: Io>(io: I, dir: PathBuf) {
     let Pair { client: (_keep, mut writer), server: (mut reader, _open) } = pair(&io).await;
     let mut expected = BytesMut::new();
     let ranges = [(0, 10), (5000, 200_000), (499_999, 1), (123, 0), (4096, 4096)];
-    for (offset, len) in ranges {
-        expected.extend_from_slice(b"head");
-        expected.extend_from_slice(&bytes[offset..offset + len]);
+    for _corked in [false, true] {
+        for (offset, len) in ranges {
+            expected.extend_from_slice(b"head");
+            expected.extend_from_slice(&bytes[offset..offset + len]);
+            expected.extend_from_slice(b"tail");
+        }
     }
     io.spawn(async move {
-        for (offset, len) in ranges {
-            writer.write(vec!["he".into(), "ad".into()]).await.unwrap();
-            writer.send_file(&file, offset as u64, len as u64, true, len > 100).await.unwrap();
+        for corked in [false, true] {
+            for (offset, len) in ranges {
+                writer.cork(corked);
+                writer.write(vec!["he".into(), "ad".into()]).await.unwrap();
+                writer.send_file(&file, offset as u64, len as u64, true).await.unwrap();
+                writer.write(vec!["tail".into()]).await.unwrap();
+                writer.cork(false);
+            }
         }
         std::future::pending::<()>().await;
     });
@@ -202,8 +210,10 @@ pub async fn a_cold_file_is_sent_whole<I: Io>(io: I, dir: PathBuf) {
     io.sync(&file).await.unwrap();
     let Pair { client: (_keep, mut writer), server: (mut reader, _open) } = pair(&io).await;
     io.spawn(async move {
-        writer.send_file(&file, 1, 1_999_999, false, true).await.unwrap();
+        writer.cork(true);
+        writer.send_file(&file, 1, 1_999_999, false).await.unwrap();
         writer.write(vec!["end".into()]).await.unwrap();
+        writer.cork(false);
         std::future::pending::<()>().await;
     });
     let got = within(&io, "the file", reader.read_exact(BytesMut::new(), 2_000_002)).await.unwrap();
@@ -214,7 +224,7 @@ pub async fn a_file_that_ends_early_is_an_error<I: Io>(io: I, dir: PathBuf) {
     let file = file_with(&io, &dir.join("f"), pattern(1000, 16)).await;
     for recent in [true, false] {
         let mut pair = pair(&io).await;
-        let sent = within(&io, "an error", pair.client.1.send_file(&file, 500, 1000, recent, false)).await;
+        let sent = within(&io, "an error", pair.client.1.send_file(&file, 500, 1000, recent)).await;
         assert_eq!(sent.unwrap_err().kind(), ErrorKind::UnexpectedEof);
         let got = within(&io, "what there is", pair.server.0.read_exact(BytesMut::new(), 500)).await.unwrap();
         assert_eq!(got, pattern(1000, 16).slice(500..));
@@ -258,7 +268,7 @@ pub async fn a_stalled_peer_times_out<I: Io>(io: I, dir: PathBuf) {
         let error = within(&io, "the limit", async {
             loop {
                 let sent = match by_file {
-                    true => writer.send_file(&file, 0, 1 << 20, true, false).await,
+                    true => writer.send_file(&file, 0, 1 << 20, true).await,
                     false => writer.write(vec![piece.clone()]).await,
                 };
                 if let Err(error) = sent {

@@ -73,7 +73,7 @@ pub async fn counters_grow<I: Io>(io: I, dir: PathBuf) {
     io.sync(&file).await.unwrap();
     let mut pair = pair(&io).await;
     pair.client.1.write(vec![pattern(100, 1), pattern(50, 2)]).await.unwrap();
-    pair.client.1.send_file(&file, 0, 1000, true, false).await.unwrap();
+    pair.client.1.send_file(&file, 0, 1000, true).await.unwrap();
     let got = within(&io, "the bytes", pair.server.0.read_exact(BytesMut::new(), 1150)).await.unwrap();
     assert_eq!(got.len(), 1150);
     let after = io.counters();

@@ -158,14 +158,7 @@ impl Writer for SimWriter {
         Ok(())
     }
 
-    async fn send_file(
-        &mut self,
-        file: &SimFile,
-        offset: u64,
-        len: u64,
-        recent: bool,
-        _more: bool,
-    ) -> Result<()> {
+    async fn send_file(&mut self, file: &SimFile, offset: u64, len: u64, recent: bool) -> Result<()> {
         if !recent {
             self.io.disk_delay(Operation::Read).await;
         }
@@ -187,6 +180,9 @@ impl Writer for SimWriter {
         }
         Ok(())
     }
+
+    /// The simulated network has no packets.
+    fn cork(&mut self, _corked: bool) {}
 
     fn set_stall_limit(&mut self, limit: Duration) {
         self.stall_limit = limit;
