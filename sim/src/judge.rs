@@ -4,7 +4,7 @@ use crate::invariants::{self, Invariant};
 use millrace_io::Io;
 use millrace_io::simulated::SimIo;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -37,6 +37,29 @@ pub enum Promise {
 /// Records of one origin, in whose order they are sent: a connection, or an idempotent producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stream(pub u64);
+
+/// A group of members that share partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupId(pub u64);
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group-{}", self.0)
+    }
+}
+
+/// How far a group has come in a partition, as a member says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// No other commit has it.
+    pub number: u64,
+    /// The group.
+    pub group: GroupId,
+    /// The partition.
+    pub partition: Partition,
+    /// How far.
+    pub offset: i64,
+}
 
 /// Something that happened, as far as clients and the operator can know.
 #[derive(Clone, Debug)]
@@ -97,6 +120,52 @@ pub enum Fact {
         /// The high watermark.
         end: i64,
     },
+    /// A member is about to commit.
+    CommitSent(Commit),
+    /// A commit was accepted.
+    CommitAccepted(Commit),
+    /// A member is about to ask how far its group has come.
+    OffsetsAsked {
+        /// Who.
+        member: u64,
+        /// Which group.
+        group: GroupId,
+    },
+    /// It was told.
+    OffsetFound {
+        /// Who.
+        member: u64,
+        /// Which group.
+        group: GroupId,
+        /// Where.
+        partition: Partition,
+        /// How far, and by which commit; `None` if nothing was committed.
+        found: Option<(i64, u64)>,
+    },
+    /// A member of the classic protocol was told its share of a generation.
+    Shared {
+        /// Which group.
+        group: GroupId,
+        /// Which generation.
+        generation: i32,
+        /// Who: its name if it is static, otherwise its id.
+        member: String,
+        /// All that it got.
+        partitions: BTreeSet<Partition>,
+    },
+    /// What a member of the new protocol has from now on.
+    Holds {
+        /// Which group.
+        group: GroupId,
+        /// Who.
+        member: u64,
+        /// All that it has.
+        partitions: BTreeSet<Partition>,
+        /// When it is now.
+        now: Duration,
+        /// Until when it has that at least, should nothing be heard of it any more.
+        until: Duration,
+    },
     /// A client was told something that it should never be told.
     Nonsense(String),
     /// A producer id was given.
@@ -156,6 +225,10 @@ pub struct Tally {
     pub deleted: u64,
     /// Producer ids given.
     pub producer_ids: u64,
+    /// Commits of groups accepted.
+    pub commits: u64,
+    /// How often a member found out how far its group had come in a partition.
+    pub lookups: u64,
 }
 
 struct State {
@@ -228,6 +301,8 @@ impl Tally {
             Fact::TopicCreated(..) => self.created += 1,
             Fact::TopicDeleted(_) => self.deleted += 1,
             Fact::ProducerId(_) => self.producer_ids += 1,
+            Fact::CommitAccepted(_) => self.commits += 1,
+            Fact::OffsetFound { .. } => self.lookups += 1,
             _ => {}
         }
     }

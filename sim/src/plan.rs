@@ -34,6 +34,24 @@ pub struct Dangers {
     pub slow_disk: bool,
 }
 
+/// What members of a group speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The classic protocol.
+    Classic,
+    /// The new protocol (KIP-848).
+    Consumer,
+}
+
+/// A group.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupPlan {
+    /// What its members speak.
+    pub protocol: Protocol,
+    /// How many there are.
+    pub members: u64,
+}
+
 /// A world before it begins.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -49,6 +67,8 @@ pub struct Plan {
     pub careful: u64,
     /// Consumers.
     pub consumers: u64,
+    /// Groups; none in many worlds.
+    pub groups: Vec<GroupPlan>,
     /// What may go wrong.
     pub dangers: Dangers,
     /// How often something may go wrong before everything is healed.
@@ -75,8 +95,19 @@ impl Plan {
                 bandwidth: rng.chance(0.2).then_some(2 << 20),
                 ..Link::default()
             },
+            // A stream of their own: a world without groups is the one that it was before there were any.
+            groups: groups(&mut Rng::new(!rng.clone().bits())),
         }
     }
+}
+
+fn groups(rng: &mut Rng) -> Vec<GroupPlan> {
+    let count = [0, 0, 1, 1, 2][rng.index(5)];
+    let group = |_| GroupPlan {
+        protocol: if rng.chance(0.5) { Protocol::Classic } else { Protocol::Consumer },
+        members: rng.within(1..=4),
+    };
+    (0..count).map(group).collect()
 }
 
 fn dangers(rng: &mut Rng) -> Dangers {

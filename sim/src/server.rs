@@ -1,7 +1,7 @@
 //! The broker's host: starts the production broker on its cores, and hears what it says.
 
 use millrace_broker::broker::{Event, Setup};
-use millrace_broker::config::{Config, HostPort};
+use millrace_broker::config::{Config, Groups, HostPort};
 use millrace_io::Io;
 use millrace_io::simulated::{Crash, Faults, Host, Operation, SimIo, Target, World};
 use millrace_proto::files::CLEAN_SHUTDOWN;
@@ -15,6 +15,9 @@ use std::time::Duration;
 
 const DATA: &str = "/data";
 const KAFKA_PORT: u16 = 9092;
+
+/// How long a member of a consumer group may be silent: so short that some are out within a world.
+pub const CONSUMER_SESSION: Duration = Duration::from_secs(3);
 
 /// How long a broker may take to stop: it lets clients finish for 10 s.
 const STOPS_WITHIN: Duration = Duration::from_secs(60);
@@ -83,6 +86,7 @@ impl Server {
             data_dirs: vec![DATA.into()],
             // So small that halves fill and are left within a world.
             journal_bytes: 256 << 10,
+            groups: groups(),
             ..Config::default()
         };
         *self.phase.lock().unwrap_or_else(|e| e.into_inner()) = Phase::Starting;
@@ -132,7 +136,8 @@ impl Server {
         let target = Target::new(Operation::Read, move |path| {
             let name = path.to_string_lossy();
             let starting = *phase.lock().unwrap_or_else(|e| e.into_inner()) == Phase::Starting;
-            if starting && name.ends_with(".log") && !name.contains("__cluster_metadata") {
+            // What metadata and groups are is read from their logs as a whole.
+            if starting && name.ends_with(".log") && !name.contains("/__") {
                 *counted.0.borrow_mut().entry(path.parent().map(Path::to_owned)).or_default() += 1;
             }
             false
@@ -145,6 +150,17 @@ impl Server {
     pub fn heal_disk(&self) {
         self.host.change_faults(|faults| *faults = Faults::default());
     }
+}
+
+/// Everything that groups wait for takes a part of a world, not all of it. Few coordinators: each is a log.
+fn groups() -> Groups {
+    let mut groups = Groups { partitions: 2, ..Groups::default() };
+    groups.settings.min_session = Duration::from_secs(1);
+    groups.settings.initial_delay = Duration::from_millis(300);
+    groups.settings.consumer.session = CONSUMER_SESSION;
+    groups.settings.consumer.heartbeat = Duration::from_millis(400);
+    groups.settings.consumer.assignment_interval = Duration::from_millis(200);
+    groups
 }
 
 fn pass_until(world: &World, limit: Duration, done: impl Fn() -> bool) {

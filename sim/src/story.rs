@@ -3,11 +3,14 @@
 
 use crate::clients::admin::Admin;
 use crate::clients::consumer::Consumer;
+use crate::clients::member::Group;
+use crate::clients::member::classic::ClassicMember;
+use crate::clients::member::consumer::ConsumerMember;
 use crate::clients::producer::{Kind, Producer};
 use crate::clients::{Client, Closing, Target};
-use crate::judge::{Fact, Judge, Promise, Tally};
+use crate::judge::{Fact, GroupId, Judge, Promise, Tally};
 use crate::nemesis::Nemesis;
-use crate::plan::Plan;
+use crate::plan::{Plan, Protocol};
 use crate::server::Server;
 use millrace_io::Io;
 use millrace_io::simulated::{Host, Rng, World};
@@ -42,11 +45,11 @@ impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}", self.seed)?;
         self.events.iter().try_for_each(|event| writeln!(f, "{event}"))?;
-        let Tally { sent, acked, read, created, deleted, producer_ids } = self.tally;
+        let Tally { sent, acked, read, created, deleted, producer_ids, commits, lookups } = self.tally;
         writeln!(
             f,
             "{:>9.3} s  {sent} records sent, {acked} acknowledged, {read} reads; {created} topics created, {deleted} deleted; \
-             {producer_ids} producer ids; trace {:016x}",
+             {producer_ids} producer ids; {commits} commits, {lookups} looked up; trace {:016x}",
             self.lasted.as_secs_f64(),
             self.trace_hash
         )?;
@@ -134,6 +137,17 @@ impl Stage<'_> {
             let (client, rng) = (self.client(format!("consumer {number}")), self.rng());
             self.begin(&client, Consumer::new(client.clone(), rng, targets).run());
         }
+        for (id, group) in (0..).map(GroupId).zip(&plan.groups) {
+            let shared = Group::new(id, targets);
+            for number in 0..group.members {
+                let (client, rng) = (self.client(format!("member {number} of {id}")), self.rng());
+                let (member, shared) = (client.clone(), shared.clone());
+                match group.protocol {
+                    Protocol::Classic => self.begin(&client, ClassicMember::new(member, shared, rng).run()),
+                    Protocol::Consumer => self.begin(&client, ConsumerMember::new(member, shared, rng).run()),
+                }
+            }
+        }
     }
 
     /// Some of them, at least one.
@@ -165,10 +179,11 @@ fn live(seed: u64) -> Story {
     stage.populate(&plan, &targets, admin);
     let mut nemesis = Nemesis::new(&world, server, hosts, judge.clone(), Rng::new(rng.bits()), &plan.dangers);
     nemesis.tell(format_args!(
-        "{} shards, {} partitions in {} topics that stay, {:?}",
+        "{} shards, {} partitions in {} topics that stay, {:?}, {:?}",
         plan.shards,
         targets.len(),
         plan.topics.len(),
+        plan.groups,
         plan.dangers
     ));
     for _ in 0..plan.rounds {

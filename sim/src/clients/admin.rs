@@ -141,7 +141,9 @@ impl Admin {
         let answer = connection.call(METADATA_VERSION, &request).await?;
         let response: MetadataResponse<'_> =
             decode_response(&answer, METADATA_VERSION).map_err(|e| Lost::Garbled(e.to_string()))?;
-        let named = response.topics.iter().filter_map(|topic| {
+        // Others make internal topics, and what is in them is the broker's.
+        let topics = response.topics.iter().filter(|topic| !topic.is_internal);
+        let named = topics.filter_map(|topic| {
             topic.name.map(|name| (name.to_owned(), (topic.topic_id, topic.partitions.len() as i32)))
         });
         let listing: Listing = named.collect();

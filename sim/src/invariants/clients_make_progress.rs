@@ -1,5 +1,6 @@
 //! Once everything is healed, every client gets done in bounded time: idempotent producers with all that they have sent,
-//! others with a last record to each partition, readers with all there is.
+//! others with a last record to each partition, readers with all there is, and members of groups when every partition that their
+//! group subscribes to has had an owner who could commit.
 
 use super::Invariant;
 use crate::judge::Fact;

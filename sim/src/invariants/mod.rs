@@ -2,8 +2,12 @@
 
 mod acked_records_stay;
 mod answers_make_sense;
+mod assignments_never_overlap;
 mod clean_stops_are_clean;
 mod clients_make_progress;
+mod commits_go_forward;
+mod committed_offsets_stay;
+mod generations_share_once;
 mod ledger;
 mod offsets_have_no_gaps;
 mod only_what_was_sent;
@@ -30,8 +34,12 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::<acked_records_stay::AckedRecordsStay>::default(),
         Box::<answers_make_sense::AnswersMakeSense>::default(),
+        Box::<assignments_never_overlap::AssignmentsNeverOverlap>::default(),
         Box::<clean_stops_are_clean::CleanStopsAreClean>::default(),
         Box::<clients_make_progress::ClientsMakeProgress>::default(),
+        Box::<commits_go_forward::CommitsGoForward>::default(),
+        Box::<committed_offsets_stay::CommittedOffsetsStay>::default(),
+        Box::<generations_share_once::GenerationsShareOnce>::default(),
         Box::<offsets_have_no_gaps::OffsetsHaveNoGaps>::default(),
         Box::<only_what_was_sent::OnlyWhatWasSent>::default(),
         Box::<producer_ids_are_new::ProducerIdsAreNew>::default(),
