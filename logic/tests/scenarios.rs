@@ -1,16 +1,17 @@
 //! Stories of one partition, told as text: events in, effects out.
 //!
-//! Each file in `tests/scenarios` is a list of events; the lines that begin with "> " are what came of them. `UPDATE=1` rewrites them: read the
-//! difference before you keep it. Time is in seconds, offsets are exclusive, a produce is named by its ticket.
+//! Each file in `tests/scenarios` is a list of events; the lines that begin with "> " are what came of them (see `story`). Time is in seconds,
+//! offsets are exclusive, a produce is named by its ticket.
+
+mod story;
 
 use std::collections::BTreeMap;
-use std::fmt::{Debug, Display};
-use std::path::Path;
-use std::str::FromStr;
+use std::fmt::Display;
 use std::time::Duration;
 
 use millrace_logic::offset::{Durable, LogEnd, LogStart, Offset, Written};
 use millrace_logic::partition::*;
+use story::{Words, none_is_forgotten};
 
 #[test]
 fn acks() {
@@ -62,68 +63,14 @@ fn restarts() {
     check("restarts.txt");
 }
 
-/// Every story is run by a test above: a file that nobody runs would prove nothing.
 #[test]
 fn no_story_is_forgotten() {
-    let source = include_str!("scenarios.rs");
-    for file in std::fs::read_dir(folder()).unwrap() {
-        let name = file.unwrap().file_name().into_string().unwrap();
-        assert!(source.contains(&format!("check(\"{name}\")")), "no test runs {name}");
-    }
+    none_is_forgotten("scenarios", include_str!("scenarios.rs"));
 }
 
-fn folder() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
-}
-
-/// Runs one file and compares what came out with what it says.
 fn check(name: &str) {
-    let path = folder().join(name);
-    let told = std::fs::read_to_string(&path).unwrap();
     let mut world = World::new();
-    let mut seen = String::new();
-    for line in told.lines().filter(|line| !line.starts_with("> ")) {
-        seen += &format!("{line}\n");
-        let event = line.split('#').next().unwrap_or("").trim();
-        if !event.is_empty() {
-            for effect in world.run(event) {
-                seen += &format!("> {effect}\n");
-            }
-        }
-    }
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, seen).unwrap();
-    } else if seen != told {
-        let differs = seen.lines().zip(told.lines()).position(|(a, b)| a != b);
-        let at = differs.unwrap_or_else(|| seen.lines().count().min(told.lines().count()));
-        let line = |text: &str| text.lines().nth(at).unwrap_or("(nothing)").to_owned();
-        panic!("{name}:{}: told {:?}, but came {:?}", at + 1, line(&told), line(&seen));
-    }
-}
-
-/// The words of an event: a verb, plain words, and `key=value`.
-struct Words<'a> {
-    plain: Vec<&'a str>,
-    keyed: BTreeMap<&'a str, &'a str>,
-}
-
-impl<'a> Words<'a> {
-    fn of(event: &'a str) -> Self {
-        let (keyed, plain): (Vec<_>, Vec<_>) = event.split_whitespace().partition(|word| word.contains('='));
-        Self { plain, keyed: keyed.into_iter().filter_map(|word| word.split_once('=')).collect() }
-    }
-
-    fn get<T: FromStr<Err: Debug>>(&self, key: &str, default: T) -> T {
-        self.keyed.get(key).map_or(default, |value| value.parse().unwrap())
-    }
-
-    fn has(&self, word: &str) -> bool {
-        self.plain.contains(&word)
-    }
-
-    fn nth<T: FromStr<Err: Debug>>(&self, index: usize) -> T {
-        self.plain[index].parse().unwrap()
-    }
+    story::check("scenarios", name, |event| world.run(event));
 }
 
 struct World {

@@ -216,7 +216,7 @@ impl<T> Group<T> {
             return self.complete_join_if_all_came(cx);
         }
         if self.state == State::CompletingRebalance {
-            self.forget_assignments(ErrorCode::RebalanceInProgress, cx.out);
+            self.forget_assignments(ErrorCode::RebalanceInProgress, cx);
         }
         self.sync_deadline = None;
         self.unsynced.clear();

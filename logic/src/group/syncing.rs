@@ -88,13 +88,17 @@ impl<T> Group<T> {
     }
 
     /// What was or was to be given out does not hold.
-    pub(super) fn forget_assignments(&mut self, code: ErrorCode, out: &mut Vec<Effect<T>>) {
+    pub(super) fn forget_assignments(&mut self, code: ErrorCode, cx: &mut Cx<'_, T>) {
+        let mut told = Vec::new();
         for member in self.members.values_mut() {
             member.assignment = Bytes::new();
             if let Some(ticket) = member.syncing.take() {
-                out.push(reply(ticket, Response::Sync(Err(code)), When::Now));
+                cx.out.push(reply(ticket, Response::Sync(Err(code)), When::Now));
+                told.push(member.id.clone());
             }
         }
+        // While it waited a member could not be heard of: it has its session from now on, as in Kafka.
+        told.iter().for_each(|id| self.rest(id, cx.now.mono, cx.timers));
     }
 
     /// Members that never asked for what they got are gone.

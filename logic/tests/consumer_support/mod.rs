@@ -46,6 +46,30 @@ pub fn owned(partitions: &[(&str, &[i32])]) -> Vec<(Uuid, Vec<i32>)> {
     all.into_iter().collect()
 }
 
+/// The metadata that has these topics, with so many partitions each.
+pub fn image(topics: &[(&str, i32)]) -> Arc<Image> {
+    let mut records = Vec::new();
+    for (name, count) in topics {
+        let topic_id = topic_id(name);
+        records.push(MetadataRecord::Topic(TopicRecord { name: (*name).to_owned(), topic_id }));
+        records.extend((0..*count).map(|partition| {
+            let state = PartitionState {
+                replicas: vec![1],
+                isr: vec![1],
+                removing: vec![],
+                adding: vec![],
+                leader: Some(1),
+                leader_epoch: 0,
+                partition_epoch: 0,
+                directories: vec![],
+            };
+            MetadataRecord::Partition(PartitionRecord { topic_id, partition, state })
+        }));
+    }
+    let end = LogEnd::at(Offset::new(i64::try_from(records.len()).expect("a few")));
+    Arc::new(Image::default().apply(&records, end).expect("topics"))
+}
+
 /// The first heartbeat of a member.
 pub fn join(member: &str, topics: &[&str]) -> ConsumerHeartbeat {
     ConsumerHeartbeat {
@@ -95,26 +119,7 @@ impl Stage {
 
     /// The topics are these from now on.
     pub fn topics(&mut self, topics: &[(&str, i32)]) {
-        let mut records = Vec::new();
-        for (name, count) in topics {
-            let topic_id = topic_id(name);
-            records.push(MetadataRecord::Topic(TopicRecord { name: (*name).to_owned(), topic_id }));
-            records.extend((0..*count).map(|partition| {
-                let state = PartitionState {
-                    replicas: vec![1],
-                    isr: vec![1],
-                    removing: vec![],
-                    adding: vec![],
-                    leader: Some(1),
-                    leader_epoch: 0,
-                    partition_epoch: 0,
-                    directories: vec![],
-                };
-                MetadataRecord::Partition(PartitionRecord { topic_id, partition, state })
-            }));
-        }
-        let end = LogEnd::at(Offset::new(i64::try_from(records.len()).expect("a few")));
-        self.image = Arc::new(Image::default().apply(&records, end).expect("topics"));
+        self.image = image(topics);
         self.coordinator.follow(&self.image);
     }
 
