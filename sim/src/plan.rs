@@ -96,7 +96,7 @@ impl Plan {
                 ..Link::default()
             },
             // A stream of their own: a world without groups is the one that it was before there were any.
-            groups: groups(&mut Rng::new(!rng.clone().bits())),
+            groups: groups(&mut Rng::new(rng.clone().bits().reverse_bits())),
         }
     }
 }

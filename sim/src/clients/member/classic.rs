@@ -132,6 +132,10 @@ impl ClassicMember {
             self.hear(code, "the group's offsets").await;
             return Ok(());
         }
+        if self.member.rng.chance(0.1) {
+            let code = self.member.look_around(connection).await?;
+            self.hear(code, "the group's offsets").await;
+        }
         let request = HeartbeatRequest {
             group_id: &self.member.group.0.name,
             generation_id: self.member.term,

@@ -120,6 +120,10 @@ impl ConsumerMember {
             let code = self.member.look_up(connection, true).await?;
             self.hear(code, "the group's offsets").await;
         }
+        if self.member.rng.chance(0.1) {
+            let code = self.member.look_around(connection).await?;
+            self.hear(code, "the group's offsets").await;
+        }
         Ok(())
     }
 
@@ -128,7 +132,8 @@ impl ConsumerMember {
         if joins && self.version >= OWN_IDS && self.member.id.is_empty() {
             self.member.id = uuid::Builder::from_random_bytes(self.sixteen()).into_uuid().to_string();
         }
-        let says_all = std::mem::replace(&mut self.says_all, true) || joins;
+        let is_unsure = std::mem::replace(&mut self.says_all, true);
+        let says_all = joins || is_unsure;
         let has: BTreeSet<Partition> = self.member.owned.keys().copied().collect();
         let says_partitions = says_all || self.said.as_ref() != Some(&has);
         let names = says_all && !self.by_expression;
@@ -145,6 +150,8 @@ impl ConsumerMember {
         let response: ConsumerGroupHeartbeatResponse<'_> =
             decode_response(&answer, self.version).map_err(|e| Lost::Garbled(e.to_string()))?;
         if response.error_code != ErrorCode::None {
+            // What is refused changes nothing. A coordinator that is away may have been half through.
+            self.says_all = is_unsure || is_away(response.error_code);
             return Ok(response.error_code);
         }
         if let Some(id) = response.member_id {
@@ -196,6 +203,7 @@ impl ConsumerMember {
             // Of an epoch that has moved on its next heartbeat tells.
             ErrorCode::None | ErrorCode::StaleMemberEpoch => {}
             ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch => {
+                self.question(code, of);
                 let keeps_id = self.member.rng.chance(0.5);
                 let id = self.member.id.clone();
                 self.forget();
@@ -216,9 +224,25 @@ impl ConsumerMember {
         }
     }
 
+    /// Nobody is out within its session, and nobody is fenced who says the epoch that it was told: what a member is told of its place in
+    /// the group is durable.
+    fn question(&self, code: ErrorCode, of: &str) {
+        let (now, until) = (self.member.client.io.now(), self.until);
+        let explained = match code {
+            ErrorCode::UnknownMemberId => until <= now,
+            _ => self.says_all,
+        };
+        if !explained {
+            self.member
+                .client
+                .nonsense(format_args!("{code:?} for {of}, and has its session until {until:?}"));
+        }
+    }
+
     /// It has nothing, is in no group and has no id.
     fn forget(&mut self) {
         self.member.owned.clear();
+        self.until = Duration::ZERO;
         self.note();
         self.member.id.clear();
         (self.member.term, self.member.in_doubt) = (JOINS, false);

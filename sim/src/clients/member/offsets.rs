@@ -29,6 +29,9 @@ const ALL_TOPICS: i16 = 2;
 /// What was found of a partition: its topic by name or id, its number, the offset, what was kept with it, and the error.
 type Found<'a> = (&'a str, Uuid, i32, i64, &'a str, ErrorCode);
 
+/// How far a group has come; 0 where it has not begun.
+type Offsets = Vec<(Partition, i64)>;
+
 impl Member {
     /// Commits for some of what it owns; what the coordinator says of that.
     pub(super) async fn commit(&mut self, connection: &mut Connection) -> Result<ErrorCode, Lost> {
@@ -125,8 +128,29 @@ impl Member {
     ) -> Result<ErrorCode, Lost> {
         let unknown = self.owned.iter().filter(|(_, position)| position.is_none());
         let unknown: Vec<Partition> = unknown.map(|(partition, _)| *partition).collect();
+        Ok(match self.ask(connection, &unknown, names_member).await? {
+            Ok(found) => {
+                self.owned.extend(found.into_iter().map(|(partition, offset)| (partition, Some(offset))));
+                ErrorCode::None
+            }
+            Err(code) => code,
+        })
+    }
+
+    /// Asks how far the group has come everywhere, as tools do that belong to no group; what the coordinator says.
+    pub(super) async fn look_around(&mut self, connection: &mut Connection) -> Result<ErrorCode, Lost> {
+        let all: Vec<Partition> = self.group.0.targets.iter().map(|target| target.partition).collect();
+        Ok(self.ask(connection, &all, false).await?.err().unwrap_or(ErrorCode::None))
+    }
+
+    async fn ask(
+        &mut self,
+        connection: &mut Connection,
+        unknown: &[Partition],
+        names_member: bool,
+    ) -> Result<Result<Offsets, ErrorCode>, Lost> {
         if unknown.is_empty() {
-            return Ok(ErrorCode::None);
+            return Ok(Ok(Vec::new()));
         }
         let version = self.fetch_version;
         let all = version >= ALL_TOPICS && self.rng.chance(0.3);
@@ -158,10 +182,14 @@ impl Member {
             let request = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
             connection.call(version, &request).await?
         };
-        self.take_offsets(&answer, &unknown)
+        self.take_offsets(&answer, unknown)
     }
 
-    fn take_offsets(&mut self, answer: &Bytes, unknown: &[Partition]) -> Result<ErrorCode, Lost> {
+    fn take_offsets(
+        &self,
+        answer: &Bytes,
+        unknown: &[Partition],
+    ) -> Result<Result<Offsets, ErrorCode>, Lost> {
         let version = self.fetch_version;
         let response: OffsetFetchResponse<'_> =
             decode_response(answer, version).map_err(|e| Lost::Garbled(e.to_string()))?;
@@ -181,9 +209,9 @@ impl Member {
         let whole = response.groups.first().map_or(response.error_code, |group| group.error_code);
         let failed = std::iter::once(whole).chain(found.iter().map(|found| found.5));
         if let Some(code) = failed.into_iter().find(|code| *code != ErrorCode::None) {
-            return Ok(code);
+            return Ok(Err(code));
         }
-        let mut known = BTreeMap::new();
+        let (mut known, mut offsets) = (BTreeMap::new(), Offsets::new());
         for (name, id, index, offset, text, _) in found {
             known.insert(self.partition(version, name, id, index)?, (offset, text));
         }
@@ -201,9 +229,9 @@ impl Member {
             };
             let (member, group, partition) = (self.number, self.group.0.id, *partition);
             self.client.judge.note(Fact::OffsetFound { member, group, partition, found });
-            self.owned.insert(partition, Some(found.map_or(0, |(offset, _)| offset)));
+            offsets.push((partition, found.map_or(0, |(offset, _)| offset)));
         }
-        Ok(ErrorCode::None)
+        Ok(Ok(offsets))
     }
 
     /// The partition of its group that goes by this name or id.
