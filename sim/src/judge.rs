@@ -166,6 +166,8 @@ pub enum Fact {
         /// Until when it has that at least, should nothing be heard of it any more.
         until: Duration,
     },
+    /// A member was told that it is out.
+    Out,
     /// A client was told something that it should never be told.
     Nonsense(String),
     /// A producer id was given.
@@ -229,6 +231,8 @@ pub struct Tally {
     pub commits: u64,
     /// How often a member found out how far its group had come in a partition.
     pub lookups: u64,
+    /// How often a member was told that it is out.
+    pub outs: u64,
 }
 
 struct State {
@@ -303,6 +307,7 @@ impl Tally {
             Fact::ProducerId(_) => self.producer_ids += 1,
             Fact::CommitAccepted(_) => self.commits += 1,
             Fact::OffsetFound { .. } => self.lookups += 1,
+            Fact::Out => self.outs += 1,
             _ => {}
         }
     }

@@ -45,11 +45,11 @@ impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}", self.seed)?;
         self.events.iter().try_for_each(|event| writeln!(f, "{event}"))?;
-        let Tally { sent, acked, read, created, deleted, producer_ids, commits, lookups } = self.tally;
+        let Tally { sent, acked, read, created, deleted, producer_ids, commits, lookups, outs } = self.tally;
         writeln!(
             f,
             "{:>9.3} s  {sent} records sent, {acked} acknowledged, {read} reads; {created} topics created, {deleted} deleted; \
-             {producer_ids} producer ids; {commits} commits, {lookups} looked up; trace {:016x}",
+             {producer_ids} producer ids; {commits} commits, {lookups} looked up, {outs} members out; trace {:016x}",
             self.lasted.as_secs_f64(),
             self.trace_hash
         )?;

@@ -3,6 +3,7 @@
 
 use super::super::Client;
 use super::super::connection::{Connection, Lost};
+use super::assignor::{self, RANGE, ROUND_ROBIN};
 use super::{Accident, Group, MOMENT, Member, is_away};
 use crate::judge::{Fact, Partition};
 use crate::plan;
@@ -23,10 +24,8 @@ use std::time::Duration;
 
 /// The generation of who is in none.
 const NONE: i32 = -1;
-/// What the group does, and how it can be assigned.
+/// What the group does.
 const CONSUMER: &str = "consumer";
-const RANGE: &str = "range";
-const ROUND_ROBIN: &str = "roundrobin";
 /// From these versions on requests say the name of a static member.
 const NAMED_JOIN: u64 = 5;
 const NAMED_OTHERS: u64 = 3;
@@ -160,7 +159,7 @@ impl ClassicMember {
     }
 
     async fn join(&mut self, connection: &mut Connection) -> Result<(), Lost> {
-        let metadata = subscription(&self.member.group);
+        let metadata = assignor::subscription(&self.member.group);
         let protocol = |name: &'static str| JoinGroupRequestProtocol { name, metadata: &metadata };
         let request = JoinGroupRequest {
             group_id: &self.member.group.0.name,
@@ -192,7 +191,14 @@ impl ClassicMember {
         joined: &JoinGroupResponse<'_>,
     ) -> Result<(), Lost> {
         let leads = joined.leader == joined.member_id && !joined.skip_assignment;
-        let shares = if leads { self.assign(joined) } else { Vec::new() };
+        let shares = match leads {
+            true => {
+                let first = self.member.rng.index(joined.members.len().max(1));
+                let partitions = self.member.group.0.targets.len();
+                assignor::assign(joined.protocol_name, joined.members.len(), first, partitions)
+            }
+            false => Vec::new(),
+        };
         let assignments = joined.members.iter().zip(&shares);
         let names = self.sync_version >= SYNC_NAMES_PROTOCOL;
         let request = SyncGroupRequest {
@@ -231,27 +237,19 @@ impl ClassicMember {
         Ok(())
     }
 
-    /// What each member gets: places in the list of the group's partitions. To the broker that is bytes.
-    fn assign(&mut self, joined: &JoinGroupResponse<'_>) -> Vec<Vec<u8>> {
-        let (members, targets) = (joined.members.len().max(1), self.member.group.0.targets.len());
-        let first = self.member.rng.index(members);
-        let mut shares = vec![Vec::new(); members];
-        for at in 0..targets {
-            let whose = match joined.protocol_name {
-                Some(RANGE) => at * members / targets,
-                _ => at % members,
-            };
-            shares[(whose + first) % members].push(at as u8);
-        }
-        shares
-    }
-
     /// What a member has to do, as the coordinator says.
     async fn hear(&mut self, code: ErrorCode, of: &str) {
         match code {
             ErrorCode::None => {}
-            ErrorCode::RebalanceInProgress | ErrorCode::IllegalGeneration => self.fall_out(),
-            ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId => self.forget(),
+            ErrorCode::RebalanceInProgress => self.fall_out(),
+            ErrorCode::IllegalGeneration => {
+                self.member.client.judge.note(Fact::Out);
+                self.fall_out();
+            }
+            ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId => {
+                self.member.client.judge.note(Fact::Out);
+                self.forget();
+            }
             code if is_away(code) => self.member.client.io.sleep(MOMENT).await,
             code => {
                 self.member.client.nonsense(format_args!("{code:?} for {of}"));
@@ -295,17 +293,4 @@ impl ClassicMember {
         }
         Ok(())
     }
-}
-
-/// What a consumer says of itself: a version, its topics, and nothing of its assignor's.
-fn subscription(group: &Group) -> Vec<u8> {
-    let topics = group.topics();
-    let mut bytes = vec![0, 0];
-    bytes.extend((topics.len() as i32).to_be_bytes());
-    for topic in topics {
-        bytes.extend((topic.len() as i16).to_be_bytes());
-        bytes.extend(topic.as_bytes());
-    }
-    bytes.extend((-1i32).to_be_bytes());
-    bytes
 }

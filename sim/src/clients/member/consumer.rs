@@ -204,6 +204,7 @@ impl ConsumerMember {
             ErrorCode::None | ErrorCode::StaleMemberEpoch => {}
             ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch => {
                 self.question(code, of);
+                self.member.client.judge.note(Fact::Out);
                 let keeps_id = self.member.rng.chance(0.5);
                 let id = self.member.id.clone();
                 self.forget();

@@ -1,6 +1,7 @@
 //! What members of groups have in common, whichever protocol they speak: who they are, what they own and how far they have come
-//! in it, and the accidents that befall them. [`classic`] and [`consumer`] are the protocols, `offsets` is what both commit and find.
+//! in it, and the accidents that befall them. [`classic`] and [`consumer`] are the protocols, `assignor` is how the former's leader assigns, `offsets` what both commit and find.
 
+mod assignor;
 pub mod classic;
 pub mod consumer;
 mod offsets;
