@@ -24,7 +24,8 @@ use uuid::Uuid;
 
 /// Up to this version members are given their ids.
 const GIVES_IDS: i16 = 0;
-/// A member that speaks the new protocol.
+/// What members speak: the classic protocol, or the new one.
+const CLASSIC: i8 = 0;
 const CONSUMER: i8 = 1;
 
 pub(super) async fn heartbeat<I: Io>(
@@ -133,7 +134,7 @@ fn described<'a>(group: &'a ConsumerDescription, image: &'a Image) -> DescribedC
         subscribed_topic_regex: Some(&member.regex),
         assignment: named(&member.assigned, image),
         target_assignment: named(&member.target, image),
-        member_type: CONSUMER,
+        member_type: if member.is_classic { CLASSIC } else { CONSUMER },
     });
     DescribedConsumerGroup {
         group_state: group.state,

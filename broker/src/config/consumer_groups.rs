@@ -2,7 +2,7 @@
 
 use super::registry::{I32, Lands, Setting, millis, number};
 use super::topic::Type;
-use millrace_logic::group::consumer::Assignor;
+use millrace_logic::group::consumer::{Assignor, MigrationPolicy};
 use std::time::Duration;
 
 /// What groups may be given, at least and at most.
@@ -85,6 +85,21 @@ pub(super) static SETTINGS: &[Setting] = &[
                 let names = config.groups.settings.consumer.assignors.iter().flatten();
                 Some(names.map(|assignor| assignor.name()).collect::<Vec<_>>().join(","))
             },
+        ),
+    },
+    Setting {
+        name: "group.consumer.migration.policy",
+        config_type: Type::String,
+        doc: "Which way groups that have members may change their protocol: `upgrade` from the classic one to the new one when somebody joins by that, `downgrade` back when the last of those goes, `bidirectional` or `disabled`. Groups without members go either way.",
+        kafka: true,
+        lands: Lands::Field(
+            |draft, value| {
+                let policy = MigrationPolicy::of(value);
+                draft.config.groups.settings.consumer.migration =
+                    policy.ok_or("expected bidirectional, upgrade, downgrade or disabled")?;
+                Ok(())
+            },
+            |config| Some(config.groups.settings.consumer.migration.name().to_owned()),
         ),
     },
 ];

@@ -79,10 +79,6 @@ pub(super) static NOT_YET: &[NotYet] = &[
         ],
     },
     NotYet {
-        about: "A group that has members does not change its protocol yet.",
-        settings: &[("group.consumer.migration.policy", String, "bidirectional")],
-    },
-    NotYet {
         about: "Transactions are not served yet.",
         settings: &[
             ("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, "10000"),

@@ -108,12 +108,13 @@ fn consumer_groups_are_kept_as_the_file_says() {
         "group.consumer.session.timeout.ms=2000\ngroup.consumer.min.session.timeout.ms=1000\n\
          group.consumer.heartbeat.interval.ms=500\ngroup.consumer.min.heartbeat.interval.ms=100\n\
          group.consumer.assignors=range\ngroup.consumer.max.size=9\ngroup.consumer.assignment.interval.ms=0\n\
-         group.consumer.migration.policy=bidirectional\n",
+         group.consumer.migration.policy=Upgrade\n",
     );
     let consumer = config.groups.settings.consumer;
     assert_eq!((consumer.session.as_millis(), consumer.heartbeat.as_millis()), (2000, 500));
     assert_eq!((consumer.max_size, consumer.assignment_interval.as_millis()), (9, 0));
     assert_eq!(consumer.assignors.map(|it| it.map(|it| it.name())), [Some("range"), None]);
+    assert_eq!(consumer.migration.name(), "upgrade");
     let contradictions = [
         ("group.consumer.session.timeout.ms=44999", "session.timeout.ms must be greater than or equal to"),
         ("group.consumer.session.timeout.ms=60001", "session.timeout.ms must be less than or equal to"),
@@ -135,7 +136,7 @@ fn consumer_groups_are_kept_as_the_file_says() {
         ),
         ("group.consumer.assignors=sticky", "expected uniform, range or both"),
         ("group.consumer.assignors=range,range", "expected uniform, range or both"),
-        ("group.consumer.migration.policy=disabled", "not supported yet"),
+        ("group.consumer.migration.policy=up", "expected bidirectional, upgrade, downgrade or disabled"),
     ];
     for (text, why) in contradictions {
         let said = refused(text);

@@ -42,6 +42,7 @@ impl<T> Coordinator<T> {
             member: member.id.clone(),
             instance: member.instance.clone(),
             rack: member.rack.clone(),
+            is_classic: member.classic.is_some(),
             epoch: member.epoch,
             client_id: member.client_id.clone(),
             client_host: member.client_host.clone(),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use millrace_proto::kafka::error::ErrorCode;
 
 use super::classic::{Group, Member, State, new_member, refuse_join};
-use super::request::{Join, Joined, Response};
+use super::request::{Join, JoinRefused, Joined, Response};
 use super::{Coordinator, Effect, GroupRecord, MAX_GROUP_BYTES, Now, Settings, Timer, Timers, When, reply};
 
 /// A new member that waits for its first generation is out after this time: its client may be gone, and it has no heartbeat yet.
@@ -20,6 +20,12 @@ impl<T> Coordinator<T> {
             return out.push(refuse_join(ticket, code, &claimed));
         }
         let id: Arc<str> = join.caller.group.as_str().into();
+        if self.groups.get(&id).is_some_and(Group::has_consumer_members) {
+            let joined = self.in_consumer_group(now, &id, out, |group, step| group.join_classic(join, step));
+            let Some(joined) = joined else { return };
+            let joined = joined.map_err(|(code, member)| JoinRefused { code, member });
+            return out.push(reply(ticket, Response::Join(joined), When::Durable));
+        }
         let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id.clone()));
         let mut cx = Cx { now, settings: &self.settings, timers: &mut self.timers, out };
         if !group.takes(&claimed, cx.settings.max_size) {
@@ -27,11 +33,10 @@ impl<T> Coordinator<T> {
             cx.out.push(refuse_join(ticket, ErrorCode::GroupMaxSizeReached, &claimed));
         } else if group.bytes_without(&claimed).saturating_add(join.bytes()) > MAX_GROUP_BYTES {
             cx.out.push(refuse_join(ticket, ErrorCode::GroupMaxSizeReached, &claimed));
-        } else if !group.supports(&join.protocol_type, &join.protocols)
-            || !group.becomes_classic(&claimed, cx.out)
-        {
+        } else if !group.supports(&join.protocol_type, &join.protocols) {
             cx.out.push(refuse_join(ticket, ErrorCode::InconsistentGroupProtocol, &claimed));
         } else if claimed.is_empty() {
+            group.become_classic(&claimed, cx.out);
             group.welcome(join, ticket, &mut cx);
         } else {
             group.rejoin(join, claimed, ticket, &mut cx);
@@ -64,16 +69,17 @@ pub(super) struct Cx<'a, T> {
 }
 
 impl<T> Group<T> {
-    /// A consumer group without members becomes a classic one when somebody new joins that; its offsets stay. Whether it is one now.
-    fn becomes_classic(&mut self, claimed: &str, out: &mut Vec<Effect<T>>) -> bool {
-        if self.consumer.as_ref().is_some_and(|consumer| !consumer.members.is_empty()) {
-            return false;
-        }
+    /// Whether it is a consumer group that has members.
+    fn has_consumer_members(&self) -> bool {
+        self.consumer.as_ref().is_some_and(|consumer| !consumer.members.is_empty())
+    }
+
+    /// A consumer group without members becomes a classic one when somebody new joins that; its offsets stay.
+    fn become_classic(&mut self, claimed: &str, out: &mut Vec<Effect<T>>) {
         if claimed.is_empty() && self.consumer.is_some() {
             out.extend(self.tombstones().into_iter().map(Effect::Append));
             self.consumer = None;
         }
-        true
     }
 
     /// Whether there is room for this member.

@@ -5,15 +5,24 @@ use std::time::Duration;
 use millrace_proto::kafka::error::ErrorCode;
 
 use super::classic::{Group, State};
-use super::consumer::Step;
 use super::joining::Cx;
 use super::request::{Caller, Leave, Response};
 use super::{Coordinator, Effect, Now, When, reply};
 
 impl<T> Coordinator<T> {
-    pub(super) fn heartbeat(&mut self, now: Now, caller: &Caller) -> Result<(), ErrorCode> {
+    pub(super) fn heartbeat(
+        &mut self,
+        now: Now,
+        caller: &Caller,
+        out: &mut Vec<Effect<T>>,
+    ) -> Result<(), ErrorCode> {
         if caller.group.is_empty() {
             return Err(ErrorCode::InvalidGroupId);
+        }
+        let in_consumers = self
+            .in_consumer_group(now, &caller.group, out, |group, step| group.heartbeat_classic(caller, step));
+        if let Some(outcome) = in_consumers {
+            return outcome;
         }
         let group = self.groups.get_mut(caller.group.as_str()).ok_or(ErrorCode::UnknownMemberId)?;
         group.check_generation(caller)?;
@@ -30,21 +39,19 @@ impl<T> Coordinator<T> {
         if leave.group.is_empty() {
             return out.push(answer(ticket, Err(ErrorCode::InvalidGroupId)));
         }
+        let in_consumers = self.in_consumer_group(now, &leave.group, out, |group, step| {
+            let send_away = |(id, instance): &(String, Option<String>)| {
+                group.send_away(id, instance.as_deref(), step).err().unwrap_or(ErrorCode::None)
+            };
+            leave.members.iter().map(send_away).collect()
+        });
+        if let Some(codes) = in_consumers {
+            return out.push(answer(ticket, Ok(codes)));
+        }
         let Some(group) = self.groups.get_mut(leave.group.as_str()) else {
             let unknown = vec![ErrorCode::UnknownMemberId; leave.members.len()];
             return out.push(answer(ticket, Ok(unknown)));
         };
-        if let Some(consumer) = &mut group.consumer {
-            let (settings, timers, version) = (&self.settings, &mut self.timers, self.image_version);
-            let mut records = Vec::new();
-            let mut step = Step { now, settings, timers, image: &self.image, version, records: &mut records };
-            let send_away = |(id, instance): (String, Option<String>)| {
-                consumer.send_away(&id, instance.as_deref(), &mut step).err().unwrap_or(ErrorCode::None)
-            };
-            let codes: Vec<_> = leave.members.into_iter().map(send_away).collect();
-            out.extend(records.into_iter().map(Effect::Append));
-            return out.push(answer(ticket, Ok(codes)));
-        }
         let mut cx = Cx { now, settings: &self.settings, timers: &mut self.timers, out };
         let one = |(id, instance): (String, Option<String>)| {
             group.leave(id, instance, cx.out).err().unwrap_or(ErrorCode::None)

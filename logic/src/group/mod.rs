@@ -31,8 +31,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::meta::Image;
-use classic::Group;
-use consumer::{ConsumerSettings, Step};
+use classic::{Group, State};
+use consumer::ConsumerSettings;
 use joining::Cx;
 use millrace_proto::kafka::error::ErrorCode;
 
@@ -163,6 +163,11 @@ impl<T> Coordinator<T> {
         self.next_check = now.mono + self.settings.retention_check;
         for group in self.groups.values_mut() {
             group.rest_all(now.mono, &mut self.timers);
+            if group.state == State::Stable && group.leader.is_none() {
+                // It came of a consumer group, and nobody has assigned since. There is nothing to answer yet.
+                let (settings, timers, out) = (&self.settings, &mut self.timers, &mut Vec::new());
+                group.rebalance(&mut Cx { now, settings, timers, out });
+            }
             if let Some(consumer) = &mut group.consumer {
                 consumer.loaded(now, &self.settings, &mut self.timers);
             }
@@ -175,8 +180,10 @@ impl<T> Coordinator<T> {
             Request::Join(join) => self.join(now, join, ticket, out),
             Request::Sync(sync) => self.sync(now, sync, ticket, out),
             Request::Heartbeat(member) => {
-                let code = self.heartbeat(now, &member).err().unwrap_or(ErrorCode::None);
-                out.push(reply(ticket, Response::Heartbeat(code), When::Now));
+                let before = out.len();
+                let code = self.heartbeat(now, &member, out).err().unwrap_or(ErrorCode::None);
+                let when = if out.len() == before { When::Now } else { When::Durable };
+                out.push(reply(ticket, Response::Heartbeat(code), when));
             }
             Request::ConsumerHeartbeat(beat) => self.consumer_heartbeat(now, beat, ticket, out),
             Request::Leave(leave) => self.leave(now, leave, ticket, out),
@@ -235,24 +242,14 @@ impl<T> Coordinator<T> {
     }
 
     fn fire(&mut self, now: Now, due: Duration, id: &Arc<str>, timer: Timer, out: &mut Vec<Effect<T>>) {
-        let Some(group) = self.groups.get_mut(id) else { return };
-        if let Some(consumer) = &mut group.consumer {
-            let target = consumer.assignment_epoch;
-            let (settings, timers, version) = (&self.settings, &mut self.timers, self.image_version);
-            let mut records = Vec::new();
-            let mut step = Step { now, settings, timers, image: &self.image, version, records: &mut records };
-            match timer {
-                Timer::Member(member) => consumer.member_is_due(due, &member, &mut step),
-                Timer::Revoke(member) => consumer.revocation_is_due(due, &member, &mut step),
-                Timer::Assign => consumer.assign_is_due(due, &mut step),
-                // Of the classic group that it was.
-                Timer::Join | Timer::Sync => {}
-            }
-            if consumer.assignment_epoch != target {
-                out.push(Effect::Rebalance);
-            }
-            return out.extend(records.into_iter().map(Effect::Append));
-        }
+        let in_consumers = self.in_consumer_group(now, id, out, |group, step| match &timer {
+            Timer::Member(member) => group.member_is_due(due, member, step),
+            Timer::Revoke(member) => group.revocation_is_due(due, member, step),
+            Timer::Assign => group.assign_is_due(due, step),
+            // Of the classic group that it was.
+            Timer::Join | Timer::Sync => {}
+        });
+        let Some(group) = self.groups.get_mut(id).filter(|_| in_consumers.is_none()) else { return };
         let mut cx = Cx { now, settings: &self.settings, timers: &mut self.timers, out };
         match timer {
             Timer::Join if group.join_deadline == Some(due) => group.join_is_due(&mut cx),

@@ -122,7 +122,8 @@ impl<T> Coordinator<T> {
             return Ok(());
         }
         let member = group.members.get(caller.member.as_str()).ok_or(ErrorCode::UnknownMemberId)?;
-        if !knows_epochs {
+        let is_classic = member.classic.is_some();
+        if !knows_epochs && !is_classic {
             return Err(ErrorCode::UnsupportedVersion);
         }
         let had = |it: &CommitOffset| {
@@ -130,7 +131,12 @@ impl<T> Coordinator<T> {
         };
         let may = caller.generation == member.epoch
             || caller.generation < member.epoch && caller.generation > 0 && offsets.iter().all(had);
-        if may { Ok(()) } else { Err(ErrorCode::StaleMemberEpoch) }
+        match may {
+            true => Ok(()),
+            // Each in the words of its protocol.
+            false if is_classic => Err(ErrorCode::IllegalGeneration),
+            false => Err(ErrorCode::StaleMemberEpoch),
+        }
     }
 
     /// Whether who asks for offsets may know them: a member of a consumer group whose epoch has moved on is to hear of that first.
@@ -139,6 +145,7 @@ impl<T> Coordinator<T> {
         match (group, &fetch.member) {
             (Some(group), Some((member, epoch))) => match group.members.get(member.as_str()) {
                 Some(member) if member.epoch == *epoch => Ok(()),
+                Some(member) if member.classic.is_some() => Err(ErrorCode::IllegalGeneration),
                 Some(_) => Err(ErrorCode::StaleMemberEpoch),
                 None => Err(ErrorCode::UnknownMemberId),
             },

@@ -16,6 +16,11 @@ impl<T> Coordinator<T> {
         if sync.caller.group.is_empty() {
             return out.push(refuse(ticket, ErrorCode::InvalidGroupId));
         }
+        let in_consumers = self
+            .in_consumer_group(now, &sync.caller.group, out, |group, step| group.sync_classic(&sync, step));
+        if let Some(outcome) = in_consumers {
+            return out.push(reply(ticket, Response::Sync(outcome), When::Durable));
+        }
         let Some(group) = self.groups.get_mut(sync.caller.group.as_str()) else {
             return out.push(refuse(ticket, ErrorCode::UnknownMemberId));
         };

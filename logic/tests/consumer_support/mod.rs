@@ -141,6 +141,11 @@ impl Stage {
         self.answers.remove(&ticket).expect("answered at once")
     }
 
+    /// The answer to an earlier request, once.
+    pub fn answer(&mut self, ticket: u64) -> Option<Response> {
+        self.answers.remove(&ticket)
+    }
+
     pub fn beat(&mut self, beat: ConsumerHeartbeat) -> Result<Beat, Refusal> {
         match self.now(Request::ConsumerHeartbeat(beat)) {
             Response::ConsumerHeartbeat(outcome) => outcome,
@@ -254,15 +259,10 @@ impl Stage {
         };
         let ticket = self.ask(Request::Join(join));
         self.pass(Duration::from_secs(4));
-        match self.answers.remove(&ticket) {
+        match self.answer(ticket) {
             Some(Response::Join(outcome)) => outcome.map(drop).map_err(|refused| refused.code),
             other => panic!("{other:?}"),
         }
-    }
-
-    /// Its session is over.
-    pub fn classic_leave(&mut self) {
-        self.pass(Duration::from_secs(90));
     }
 
     pub fn delete(&mut self) -> ErrorCode {

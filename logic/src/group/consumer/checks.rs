@@ -10,6 +10,7 @@ use super::{AWAY, ConsumerGroup, Member, subscribe};
 use crate::group::classic::Group;
 use crate::group::request::{ConsumerHeartbeat, Refusal};
 use crate::group::{MAX_GROUP_BYTES, Settings};
+use crate::meta::Image;
 
 /// The most expressions that the members of a group subscribe by: a few bytes of one may take a thousand times as many when compiled.
 const MAX_PATTERNS: usize = 64;
@@ -70,14 +71,24 @@ pub(super) fn check_request(beat: &ConsumerHeartbeat, settings: &Settings) -> Re
     }
 }
 
-/// Whether there is a group of the new protocol, or may be one now.
-pub(super) fn check_group<T>(known: Option<&Group<T>>, beat: &ConsumerHeartbeat) -> Result<(), Refusal> {
+/// Whether there is a group of the new protocol, or may be one now: the one that a classic group with members is to become, if it is that.
+pub(super) fn check_group<T>(
+    known: Option<&Group<T>>,
+    beat: &ConsumerHeartbeat,
+    settings: &Settings,
+    image: &Image,
+) -> Result<Option<ConsumerGroup>, Refusal> {
     let joins = beat.epoch == 0;
     let why = match known {
-        None if joins => return Ok(()),
-        Some(group) if group.consumer.is_some() || joins && group.is_idle() => return Ok(()),
+        None if joins => return Ok(None),
+        Some(group) if group.consumer.is_some() || joins && group.members.is_empty() => return Ok(None),
+        Some(group) if joins => return group.upgraded(settings, image).map(Some),
         None => format!("Consumer group {} not found.", beat.group),
-        Some(group) => format!("Group {} is not a consumer group.", group.id),
+        Some(group) => {
+            // Its group went back when it was out. At GROUP_ID_NOT_FOUND clients end; at this one they come again.
+            let why = format!("Member {} is not a member of group {}.", beat.member, group.id);
+            return Err(Refusal::new(ErrorCode::UnknownMemberId, why));
+        }
     };
     Err(Refusal::new(ErrorCode::GroupIdNotFound, why))
 }
@@ -105,7 +116,10 @@ pub(super) fn find_place(
     }
     let named = beat.instance.as_deref().and_then(|name| group.instances.get(name));
     match named.and_then(|id| group.members.get(id)) {
-        Some(member) if member.epoch == AWAY => Ok(Place::Again(member.id.clone(), new_id())),
+        // Who speaks the classic protocol does not say that it leaves for a while.
+        Some(member) if member.epoch == AWAY || member.classic.is_some() => {
+            Ok(Place::Again(member.id.clone(), new_id()))
+        }
         Some(member) => {
             let (name, id) = (beat.instance.as_deref().unwrap_or_default(), &member.id);
             let why = format!(

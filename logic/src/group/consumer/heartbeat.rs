@@ -12,7 +12,6 @@ use regex::bytes::Regex;
 
 use super::checks::{Place, check_bytes, check_group, check_request, find_place, new_pattern};
 use super::{Assignor, ConsumerGroup, Held, Member, Partitions, Step};
-use crate::group::classic::Group;
 use crate::group::request::{Beat, ConsumerHeartbeat, Refusal, Response};
 use crate::group::{Coordinator, Effect, GroupRecord, Now, When, reply};
 
@@ -25,67 +24,40 @@ impl<T> Coordinator<T> {
         out: &mut Vec<Effect<T>>,
     ) {
         let (id, epoch) = (beat.group.clone(), beat.epoch);
-        let mut records = Vec::new();
-        let target = self.target_epoch(&id);
-        let outcome = self.beat(now, beat, &mut records);
-        if self.target_epoch(&id) != target {
-            out.push(Effect::Rebalance);
-        }
+        let before = out.len();
+        let outcome = self.beat(now, beat, out);
         // Who is told what it said is told nothing that may not be durable yet.
         let tells = |beat: &Beat| beat.epoch != epoch || beat.assignment.is_some();
-        let quiet = records.is_empty() && !outcome.as_ref().is_ok_and(tells);
-        out.extend(records.into_iter().map(Effect::Append));
+        let quiet = out.len() == before && !outcome.as_ref().is_ok_and(tells);
         let when = if quiet { When::Now } else { When::Durable };
         out.push(reply(ticket, Response::ConsumerHeartbeat(outcome), when));
         self.drop_if_void(&id);
     }
 
-    /// The epoch that the targets of a consumer group are for.
-    fn target_epoch(&self, id: &str) -> Option<i32> {
-        self.groups.get(id)?.consumer.as_ref().map(|group| group.assignment_epoch)
-    }
-
-    fn beat(
-        &mut self,
-        now: Now,
-        beat: ConsumerHeartbeat,
-        records: &mut Vec<GroupRecord>,
-    ) -> Result<Beat, Refusal> {
+    fn beat(&mut self, now: Now, beat: ConsumerHeartbeat, out: &mut Vec<Effect<T>>) -> Result<Beat, Refusal> {
         check_request(&beat, &self.settings)?;
-        let (image, version) = (self.image.clone(), self.image_version);
-        let timers = &mut self.timers;
-        let mut step = Step { now, settings: &self.settings, timers, image: &image, version, records };
-        let known = self.groups.get_mut(beat.group.as_str());
         if beat.epoch < 0 {
+            let (id, instance, epoch) = (beat.member.as_str(), beat.instance.as_deref(), beat.epoch);
+            let left = self.in_consumer_group(now, &beat.group, out, |group, step| {
+                group.leave(id, instance, epoch, step)
+            });
             let missing =
                 || Refusal::new(ErrorCode::GroupIdNotFound, format!("Group {} not found.", beat.group));
-            let group = known.and_then(|group| group.consumer.as_mut()).ok_or_else(missing)?;
-            group.leave(&beat.member, beat.instance.as_deref(), beat.epoch, &mut step)?;
-            return Ok(Beat { member: None, epoch: beat.epoch, interval: Duration::ZERO, assignment: None });
+            left.ok_or_else(missing)??;
+            return Ok(Beat { member: None, epoch, interval: Duration::ZERO, assignment: None });
         }
-        check_group(known.as_deref(), &beat)?;
-        let group = known.as_deref().and_then(|group| group.consumer.as_deref());
-        let place = find_place(group, &beat, step.settings.consumer.max_size)?;
+        let known = self.groups.get(beat.group.as_str());
+        let upgraded = check_group(known, &beat, &self.settings, &self.image)?;
+        let group = upgraded.as_ref().or_else(|| known.and_then(|group| group.consumer.as_deref()));
+        let place = find_place(group, &beat, self.settings.consumer.max_size)?;
         let pattern = new_pattern(group, &beat)?;
         check_bytes(group, &place, &beat)?;
         // From here on nothing is refused.
-        let id: Arc<str> = beat.group.as_str().into();
-        let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id));
-        Ok(group.as_consumer_group(&mut step).heartbeat(place, pattern, beat, &mut step))
-    }
-}
-
-impl<T> Group<T> {
-    /// A classic group without members becomes one of the new protocol; its offsets stay.
-    fn as_consumer_group(&mut self, step: &mut Step<'_>) -> &mut ConsumerGroup {
-        if self.consumer.is_none() {
-            if self.generation > 0 {
-                step.records.push(GroupRecord::no_group(&self.id));
-            }
-            let offsets = std::mem::take(&mut self.offsets);
-            *self = Self { offsets, ..Self::new(self.id.clone()) };
-        }
-        self.consumer.get_or_insert_with(|| Box::new(ConsumerGroup::new(self.id.clone())))
+        let id = self.found_consumers(now, &beat.group, upgraded, out);
+        let act =
+            |group: &mut ConsumerGroup, step: &mut Step<'_>| group.heartbeat(place, pattern, beat, step);
+        let missing = || Refusal::new(ErrorCode::UnknownServerError, "The group is gone.".to_owned());
+        self.in_consumer_group(now, &id, out, act).ok_or_else(missing)
     }
 }
 
@@ -136,7 +108,7 @@ impl ConsumerGroup {
         Beat { member: Some(id), epoch, interval: step.settings.consumer.heartbeat, assignment }
     }
 
-    fn admit(&mut self, member: Member) {
+    pub(super) fn admit(&mut self, member: Member) {
         if let Some(instance) = &member.instance {
             self.instances.insert(instance.clone(), member.id.clone());
         }
@@ -145,7 +117,7 @@ impl ConsumerGroup {
     }
 
     /// A static member comes again under another id: what it had, and is to have, it has under that.
-    fn replace(&mut self, before: &str, id: &Arc<str>, step: &mut Step<'_>) {
+    pub(super) fn replace(&mut self, before: &str, id: &Arc<str>, step: &mut Step<'_>) {
         self.stop_watching_revocation(before, step.timers);
         let Some(member) = self.members.remove(before) else { return };
         step.records.extend(GroupRecord::no_consumer_member(&self.id, before));
@@ -169,7 +141,7 @@ impl ConsumerGroup {
     /// What a member says of itself now. Whether it subscribes to something else than before, or would have it assigned otherwise.
     fn update(&mut self, id: &str, beat: ConsumerHeartbeat, comes: bool, step: &mut Step<'_>) -> bool {
         let Some(member) = self.members.get(id) else { return false };
-        let topics = beat.topics.map(|topics| self.shared_names(topics));
+        let topics = beat.topics.map(|topics| self.names(topics.iter().map(String::as_str)));
         let regex = beat.regex.map(|regex| Some(regex).filter(|regex| !regex.is_empty()).map(Arc::from));
         let assignor = beat.assignor.as_deref().and_then(Assignor::of);
         let next = |member: &Member| Member {
@@ -179,12 +151,14 @@ impl ConsumerGroup {
             topics: topics.clone().unwrap_or_else(|| member.topics.clone()),
             regex: regex.clone().unwrap_or_else(|| member.regex.clone()),
             assignor: assignor.or(member.assignor),
+            classic: None,
             client_id: beat.client_id.clone(),
             client_host: beat.client_host.clone(),
             ..member.clone()
         };
         let is_named = beat.instance.is_none() || member.instance.is_some();
         let unchanged = !comes
+            && member.classic.is_none()
             && is_named
             && topics.as_ref().is_none_or(|topics| *topics == member.topics)
             && regex.as_ref().is_none_or(|regex| *regex == member.regex)
@@ -197,6 +171,12 @@ impl ConsumerGroup {
             return false;
         }
         let next = next(member);
+        self.say(next, comes, step)
+    }
+
+    /// A member says this of itself from now on. Whether it subscribes to something else than before, or would have it assigned otherwise.
+    pub(super) fn say(&mut self, next: Member, comes: bool, step: &mut Step<'_>) -> bool {
+        let Some(member) = self.members.get(&next.id) else { return false };
         let resubscribed = comes
             || (&next.topics, &next.regex, next.assignor) != (&member.topics, &member.regex, member.assignor);
         step.records.push(GroupRecord::consumer_member(&self.id, &next));
@@ -214,12 +194,12 @@ impl ConsumerGroup {
     }
 
     /// Names, as the group has them where it does: thousands of members that name the same topics keep one copy.
-    fn shared_names(&self, names: Vec<String>) -> BTreeSet<Arc<str>> {
-        let share = |name: String| match self.subscribed.get_key_value(name.as_str()) {
+    pub(super) fn names<'a>(&self, names: impl Iterator<Item = &'a str>) -> BTreeSet<Arc<str>> {
+        let share = |name: &str| match self.subscribed.get_key_value(name) {
             Some((known, _)) => known.clone(),
             None => name.into(),
         };
-        names.into_iter().map(share).collect()
+        names.map(share).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::assign::Assignor;
@@ -48,6 +49,15 @@ impl Progress {
     }
 }
 
+/// What a member says of itself in the classic protocol, when it speaks that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::group) struct Classic {
+    /// How long it may be silent: it chose that itself.
+    pub(in crate::group) session: Duration,
+    /// How it can be assigned, and what it says in each; it is told the first, as all say the same.
+    pub(in crate::group) protocols: Vec<(Arc<str>, Bytes)>,
+}
+
 /// A member.
 #[derive(Clone, Debug)]
 pub(in crate::group) struct Member {
@@ -63,6 +73,7 @@ pub(in crate::group) struct Member {
     /// The regular expression that it subscribes by besides.
     pub(in crate::group) regex: Option<Arc<str>>,
     pub(in crate::group) assignor: Option<Assignor>,
+    pub(in crate::group) classic: Option<Classic>,
     pub(in crate::group) epoch: i32,
     /// The one before: a member whose answer was lost comes with it.
     pub(in crate::group) previous_epoch: i32,
@@ -81,6 +92,13 @@ pub(in crate::group) struct Member {
     pub(super) revoke_by: Option<Duration>,
 }
 
+impl Classic {
+    /// Bytes of what it says.
+    pub(super) fn bytes(&self) -> usize {
+        self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum()
+    }
+}
+
 impl Member {
     pub(super) fn new(id: Arc<str>) -> Self {
         Self {
@@ -93,6 +111,7 @@ impl Member {
             topics: BTreeSet::new(),
             regex: None,
             assignor: None,
+            classic: None,
             epoch: 0,
             previous_epoch: 0,
             progress: Progress::Stable,
@@ -110,7 +129,14 @@ impl Member {
         let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
         let names: usize = self.topics.iter().map(|name| name.len()).sum();
         let rack = self.rack.as_ref().map_or(0, String::len);
-        self.id.len() + text(&self.instance) + text(&self.regex) + rack + self.client_id.len() + names
+        let classic = self.classic.as_ref().map_or(0, Classic::bytes);
+        self.id.len()
+            + text(&self.instance)
+            + text(&self.regex)
+            + rack
+            + self.client_id.len()
+            + names
+            + classic
     }
 
     /// Whether it has all that this epoch gives it.

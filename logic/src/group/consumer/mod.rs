@@ -12,13 +12,17 @@
 //! ```
 //!
 //! Split by role: [`member`] a member, `heartbeat` the request, `checks` what is checked of it, `subscribe` what is subscribed to, `assign` who gets what, `target` when that
-//! is computed, `reconcile` the steps of a member towards it, `leaving` how members go, `records` all of it as bytes.
+//! is computed, `reconcile` the steps of a member towards it, `leaving` how members go, `records` all of it as bytes; `classic_member` members
+//! that speak the classic protocol, `migrate` how groups come to have them and become theirs, `policy` whether they may.
 
 mod assign;
 mod checks;
+mod classic_member;
 mod heartbeat;
 mod leaving;
 mod member;
+mod migrate;
+mod policy;
 mod reconcile;
 mod records;
 pub mod request;
@@ -26,7 +30,8 @@ mod subscribe;
 mod target;
 
 pub use assign::Assignor;
-pub(super) use member::{AWAY, Held, Member, Partitions};
+pub(super) use member::{AWAY, Classic, Held, Member, Partitions};
+pub use policy::MigrationPolicy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,6 +56,8 @@ pub struct ConsumerSettings {
     pub assignors: [Option<Assignor>; 2],
     /// `group.consumer.assignment.interval.ms`: the least time between two targets of a group.
     pub assignment_interval: Duration,
+    /// `group.consumer.migration.policy`: whether groups that have members change their protocol.
+    pub migration: MigrationPolicy,
 }
 
 impl Default for ConsumerSettings {
@@ -62,6 +69,7 @@ impl Default for ConsumerSettings {
             max_size: i32::MAX as usize,
             assignors: [Some(Assignor::Uniform), Some(Assignor::Range)],
             assignment_interval: Duration::from_secs(1),
+            migration: MigrationPolicy::Bidirectional,
         }
     }
 }
@@ -103,6 +111,8 @@ pub(super) struct ConsumerGroup {
     patterns: BTreeMap<Arc<str>, Pattern>,
     /// Bytes of what the members say of themselves.
     bytes: usize,
+    /// How many members speak the classic protocol.
+    classics: usize,
 }
 
 impl ConsumerGroup {
@@ -122,6 +132,7 @@ impl ConsumerGroup {
             subscribed: BTreeMap::new(),
             patterns: BTreeMap::new(),
             bytes: 0,
+            classics: 0,
         }
     }
 
@@ -180,7 +191,8 @@ impl ConsumerGroup {
     /// A member has been heard of: it may be silent for the session timeout.
     fn rest(&mut self, id: &str, now: Duration, settings: &Settings, timers: &mut Timers) {
         let Some(member) = self.members.get_mut(id) else { return };
-        member.deadline = now + settings.consumer.session;
+        let session = member.classic.as_ref().map_or(settings.consumer.session, |classic| classic.session);
+        member.deadline = now + session;
         if member.armed.is_none_or(|armed| armed > member.deadline) {
             member.armed = Some(member.deadline);
             timers.insert((member.deadline, self.id.clone(), Timer::Member(member.id.clone())));

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use millrace_proto::kafka::group_records::{
-    ConsumerGroupKey, ConsumerGroupValue, ConsumerMemberKey, ConsumerMemberValue, ConsumerRegexKey,
-    ConsumerRegexValue, CurrentPartitions, CurrentValue, TargetEpochValue, TargetPartitions, TargetValue,
-    encode,
+    ClassicMember, ClassicMemberProtocol, ConsumerGroupKey, ConsumerGroupValue, ConsumerMemberKey,
+    ConsumerMemberValue, ConsumerRegexKey, ConsumerRegexValue, CurrentPartitions, CurrentValue,
+    TargetEpochValue, TargetPartitions, TargetValue, encode,
 };
+use millrace_proto::kafka::wire::Nullable;
 
 use super::member::Progress;
-use super::{Assignor, ConsumerGroup, Held, Member};
+use super::{Assignor, Classic, ConsumerGroup, Held, Member};
 use crate::group::GroupRecord;
 
 /// Kinds of records.
@@ -46,7 +48,16 @@ impl GroupRecord {
             regex: Some(member.regex.as_deref().unwrap_or_default()),
             rebalance_timeout: i32::try_from(member.rebalance.as_millis()).unwrap_or(i32::MAX),
             assignor: member.assignor.map(Assignor::name),
-            ..ConsumerMemberValue::default()
+            classic: Nullable(member.classic.as_ref().map(|classic| {
+                ClassicMember {
+                    session_timeout: i32::try_from(classic.session.as_millis()).unwrap_or(i32::MAX),
+                    protocols: classic
+                        .protocols
+                        .iter()
+                        .map(|(name, metadata)| ClassicMemberProtocol { name, metadata })
+                        .collect(),
+                }
+            })),
         };
         Self { key: of_member(MEMBER, group, &member.id), value: Some(encode(&value, 0)) }
     }
@@ -136,8 +147,14 @@ impl ConsumerGroup {
         member.client_host = value.client_host.to_owned();
         member.topics = value.topics.iter().copied().map(Arc::from).collect();
         member.regex = value.regex.filter(|regex| !regex.is_empty()).map(Arc::from);
-        member.rebalance = Duration::from_millis(u64::try_from(value.rebalance_timeout).unwrap_or(0));
+        let millis = |time: i32| Duration::from_millis(u64::try_from(time).unwrap_or(0));
+        member.rebalance = millis(value.rebalance_timeout);
         member.assignor = value.assignor.and_then(Assignor::of);
+        let protocol = |it: &ClassicMemberProtocol<'_>| (it.name.into(), Bytes::copy_from_slice(it.metadata));
+        member.classic = value.classic.0.as_ref().map(|classic| Classic {
+            session: millis(classic.session_timeout),
+            protocols: classic.protocols.iter().map(protocol).collect(),
+        });
     }
 
     pub(in crate::group) fn restore_target(&mut self, id: &str, value: Option<&TargetValue>) {

@@ -91,6 +91,8 @@ pub struct ConsumerMember {
     pub instance: Option<Arc<str>>,
     /// The rack that it is in.
     pub rack: Option<String>,
+    /// It speaks the classic protocol.
+    pub is_classic: bool,
     /// Its epoch.
     pub epoch: i32,
     /// What its client calls itself.

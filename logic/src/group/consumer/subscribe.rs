@@ -122,6 +122,7 @@ impl ConsumerGroup {
     /// A member says this of itself from now on.
     pub(super) fn count_in(&mut self, member: &Member) {
         self.bytes += member.bytes();
+        self.classics += usize::from(member.classic.is_some());
         member.topics.iter().for_each(|topic| Self::count(&mut self.subscribed, topic, true));
         let Some(regex) = &member.regex else { return };
         let pattern =
@@ -135,6 +136,7 @@ impl ConsumerGroup {
     /// A member does not say this any more. An expression that nobody subscribes by is gone.
     pub(super) fn count_out(&mut self, member: &Member, step: &mut Step<'_>) {
         self.bytes -= member.bytes();
+        self.classics -= usize::from(member.classic.is_some());
         member.topics.iter().for_each(|topic| Self::count(&mut self.subscribed, topic, false));
         let Some(pattern) = member.regex.as_ref().and_then(|regex| self.patterns.get_mut(regex)) else {
             return;
