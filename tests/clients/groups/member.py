@@ -49,6 +49,12 @@ def librdkafka(bootstrap: str, group: str, topic: str, **more):
     member.close()
 
 
+def librdkafka_cooperative(bootstrap: str, group: str, topic: str):
+    """By the classic protocol; it keeps what it has through a rebalance."""
+    strategy = {"partition.assignment.strategy": "cooperative-sticky"}
+    librdkafka(bootstrap, group, topic, **strategy, **{"session.timeout.ms": 6000})
+
+
 def librdkafka_848(bootstrap: str, group: str, topic: str):
     """By the new protocol of groups; a topic that begins with ^ is a regular expression."""
     librdkafka(bootstrap, group, topic, **{"group.protocol": "consumer"})
@@ -113,6 +119,7 @@ if __name__ == "__main__":
     clients = {
         "librdkafka": librdkafka,
         "librdkafka-848": librdkafka_848,
+        "librdkafka-cooperative": librdkafka_cooperative,
         "kafka-python": kafka_python,
         "aiokafka": aiokafka,
     }
