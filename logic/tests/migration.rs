@@ -407,6 +407,8 @@ fn classic_requests_that_a_consumer_group_refuses() {
     other.session = Duration::from_secs(5);
     assert_eq!(stage.join(other), Err(ErrorCode::InvalidSessionTimeout));
     assert_eq!(stage.join(classic("", &["a"], &Named::new())), Err(ErrorCode::MemberIdRequired));
+    let thrown_out = classic("c9", &["a"], &named(&[("a", &[0])]));
+    assert_eq!(stage.join(thrown_out), Err(ErrorCode::UnknownMemberId), "it has nothing any more");
     assert_eq!(stage.describe().members.len(), 3, "nothing came of all that");
     stage.check_replay();
 }

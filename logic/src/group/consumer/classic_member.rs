@@ -126,14 +126,10 @@ impl ConsumerGroup {
     /// Whether a member with these protocols can be assigned together with the others that speak the classic protocol, should they be left
     /// alone.
     fn supports(&self, join: &Join) -> bool {
-        let mut classics = self.members.values().filter_map(|member| member.classic.as_ref());
-        let Some(first) = classics.next() else {
-            return join.protocol_type == CONSUMER && !join.protocols.is_empty();
-        };
-        let mut common: Vec<&str> = first.protocols.iter().map(|(name, _)| &**name).collect();
-        common.retain(|name| join.protocols.iter().any(|(offered, _)| offered == name));
-        for other in classics {
-            common.retain(|name| other.protocols.iter().any(|(offered, _)| **offered == **name));
+        let mut common: BTreeSet<&str> = join.protocols.iter().map(|(name, _)| name.as_str()).collect();
+        for member in self.members.values().filter_map(|member| member.classic.as_ref()) {
+            let names: BTreeSet<&str> = member.protocols.iter().map(|(name, _)| &**name).collect();
+            common.retain(|name| names.contains(name));
         }
         join.protocol_type == CONSUMER && !common.is_empty()
     }
