@@ -263,16 +263,33 @@ def test_one_whose_connection_breaks_is_out_at_once(broker, client):
     survivor.leave()
 
 
-def test_a_classic_group_is_none_of_ours(broker, client):
+def test_a_member_beside_clients_of_the_classic_protocol(broker, client):
+    group, topic = topics.unique_name("group"), topics.create(broker.kafka, 2)
+    reader = librdkafka.consumer(broker.kafka, group_id=group, auto_offset_reset="earliest", session_timeout_ms=6000)
+    reader.subscribe([topic])
+    has = lambda count: (reader.poll(0.1), len(reader.assignment()) == count)[1]  # noqa: E731
+    try:
+        wait_until(lambda: has(2), 30, "it has all")
+        member = Member(client, group, topic)
+        wait_until(lambda: has(1) and len(member.has) == 1, 30, "each has its share")
+        member.leave()
+        wait_until(lambda: has(2), 30, "it has all again")
+    finally:
+        reader.close()
+
+
+def test_a_classic_group_may_be_none_of_ours(own_broker):
+    broker = own_broker(properties={"group.consumer.migration.policy": "disabled"}).start()
     group, topic = topics.unique_name("group"), topics.create(broker.kafka)
     reader = librdkafka.consumer(broker.kafka, group_id=group, auto_offset_reset="earliest")
     reader.subscribe([topic])
     try:
         wait_until(lambda: (reader.poll(0.2), bool(reader.assignment()))[1], 30, "it is a member")
-        stream = client.join(group, topic)
-        stream.started()
-        with pytest.raises(grpc.RpcError) as caught:
-            stream.next()
+        with Client(broker.grpc) as client:
+            stream = client.join(group, topic)
+            stream.started()
+            with pytest.raises(grpc.RpcError) as caught:
+                stream.next()
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND, caught.value
         assert details(caught.value)["ErrorInfo"].reason == "GROUP_ID_NOT_FOUND" and group in caught.value.details()
     finally:
