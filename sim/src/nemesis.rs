@@ -188,8 +188,12 @@ impl<'w> Nemesis<'w> {
         self.restart();
         self.server.settle(self.world);
         if clean && well && self.server.phase() == Phase::Serving {
-            let log_reads = log_reads.most();
-            self.tell(format_args!("it serves again; no log was read more than {log_reads} times"));
+            let (log_reads, log) = log_reads.most();
+            let log = log.unwrap_or_default();
+            self.tell(format_args!(
+                "it serves again; no log was read more than {log_reads} times ({})",
+                log.display()
+            ));
             self.judge.note(Fact::StartedClean { log_reads });
         }
     }

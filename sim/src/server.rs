@@ -31,9 +31,11 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct LogReads(Rc<RefCell<BTreeMap<Option<PathBuf>, u64>>>);
 
 impl LogReads {
-    /// The most that one was.
-    pub fn most(&self) -> u64 {
-        self.0.borrow().values().copied().max().unwrap_or(0)
+    /// The most that one was, and which.
+    pub fn most(&self) -> (u64, Option<PathBuf>) {
+        let reads = self.0.borrow();
+        let most = reads.iter().max_by_key(|(_, count)| **count);
+        most.map_or((0, None), |(log, count)| (*count, log.clone()))
     }
 }
 

@@ -5,13 +5,14 @@ use super::inlet::{End, Inlet};
 use super::time;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, accept4, bind, connect,
-    getsockname, listen, setsockopt, socket, sockopt,
+    getsockname, getsockopt, listen, setsockopt, socket, sockopt,
 };
 use std::cell::RefCell;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{Error, Result};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -109,6 +110,8 @@ fn new_socket(addr: &SocketAddr) -> Result<OwnedFd> {
 pub struct Listener {
     core: Rc<Core>,
     fd: Rc<OwnedFd>,
+    /// The congestion control of connections from other machines.
+    congestion: Option<OsString>,
     local: SocketAddr,
 }
 
@@ -119,9 +122,12 @@ impl Listener {
         // Lets a restarted broker bind while old connections linger; two listeners still exclude each other.
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
         bind(fd.as_raw_fd(), &SockaddrStorage::from(addr))?;
+        // For the listener, because a connection that BBR has begun goes on pacing whatever is chosen afterwards.
+        let congestion = getsockopt(&fd, sockopt::TcpCongestion).ok().map(without_zeros);
+        choose_congestion(&fd, OsStr::new(UNPACED));
         listen(&fd, Backlog::new(BACKLOG)?)?;
         let local = to_std(&getsockname::<SockaddrStorage>(fd.as_raw_fd())?)?;
-        Ok(Self { core: core.clone(), fd: Rc::new(fd), local })
+        Ok(Self { core: core.clone(), fd: Rc::new(fd), congestion, local })
     }
 }
 
@@ -141,9 +147,8 @@ impl crate::Listener for Listener {
                     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
                     // A peer that is gone again has no address.
                     if let Some(peer) = peer_of(&fd) {
-                        if is_here(&fd, peer) {
-                            // Where it cannot be chosen, the machine's own is as correct.
-                            let _ = setsockopt(&fd, sockopt::TcpCongestion, &OsString::from(UNPACED));
+                        if !is_here(&fd, peer) {
+                            self.congestion.iter().for_each(|usual| choose_congestion(&fd, usual));
                         }
                         return Ok((Socket(fd), peer));
                     }
@@ -164,6 +169,20 @@ impl crate::Listener for Listener {
 
 fn peer_of(fd: &OwnedFd) -> Option<SocketAddr> {
     to_std(&nix::sys::socket::getpeername::<SockaddrStorage>(fd.as_raw_fd()).ok()?).ok()
+}
+
+/// Where it cannot be chosen, the machine's own is as correct.
+fn choose_congestion(fd: &OwnedFd, name: &OsStr) {
+    if let Err(error) = setsockopt(fd, sockopt::TcpCongestion, &name.to_owned()) {
+        tracing::debug!(%error, ?name, "the congestion control cannot be chosen");
+    }
+}
+
+/// The kernel fills the name up with zeros.
+fn without_zeros(name: OsString) -> OsString {
+    let bytes = name.as_bytes();
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    OsStr::from_bytes(&bytes[..end]).to_owned()
 }
 
 /// Whether a peer is on this machine. On the way to it nothing can be congested, and where the machine's congestion control paces (BBR does), every
