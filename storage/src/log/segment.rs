@@ -157,6 +157,12 @@ impl Active {
         self.last_indexed_timestamp = latest.map(|entry| entry.timestamp);
     }
 
+    /// So many bytes lie behind the last entry of the index. Counted anew at each start, they would grow with every one, and so would what a
+    /// start and a fetch walk over.
+    pub(super) fn note_unindexed(&mut self, bytes: u64) {
+        self.since_index = bytes;
+    }
+
     /// Goes on at the end of a segment of `size` bytes that was scanned.
     pub(super) fn continue_at(&mut self, size: u64) {
         (self.appended, self.allocated, self.fresh_from) = (size, size, size);

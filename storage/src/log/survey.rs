@@ -130,6 +130,7 @@ pub(super) async fn tail<I: Io>(io: &I, dir: &Path, base: i64) -> Result<Tail<I:
         active.note_timestamp(header.newest(), segment.relative(header.last_offset()));
         end = header.next_offset();
     }
+    active.note_unindexed(walker.position - start);
     Ok(Tail { segment, active, end, position: walker.position, len })
 }
 
