@@ -623,6 +623,21 @@ fn many_protocols() {
     assert_eq!(join_code(&stage.answers[&third]), Err(ErrorCode::InconsistentGroupProtocol));
 }
 
+/// Protocols that say nothing take memory as well, and a request has room for millions of them.
+#[test]
+fn protocols_without_a_name() {
+    let mut stage = Stage::new(Settings::default());
+    let mut come = |count: usize| {
+        let Request::Join(join) = member(Some("a"), "").join(1) else { panic!("a join") };
+        let protocols = vec![(String::new(), Bytes::new()); count];
+        let ticket = stage.ask(Request::Join(Join { protocols, ..join }));
+        stage.pass(Duration::from_secs(4));
+        join_code(&stage.answers[&ticket])
+    };
+    assert_eq!(come(300_000), Err(ErrorCode::GroupMaxSizeReached));
+    assert_eq!(come(1000), Ok(1));
+}
+
 /// What members say, and what a leader gives out, has a bound for the group as a whole.
 #[test]
 fn a_group_that_says_too_much() {

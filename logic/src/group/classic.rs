@@ -16,7 +16,7 @@ use millrace_proto::kafka::error::ErrorCode;
 
 use super::consumer::ConsumerGroup;
 use super::offsets::Offsets;
-use super::request::{Caller, JoinRefused, Joined, JoinedMember, Response, Synced};
+use super::request::{Caller, JoinRefused, Joined, JoinedMember, Response, Synced, bytes_of_protocols};
 use super::{Effect, Timer, Timers, When, consumer_protocol, reply};
 
 /// The protocol type of consumers, whose metadata can be read.
@@ -73,8 +73,8 @@ pub(super) struct Member<T> {
 impl<T> Member<T> {
     /// Bytes of what it says of itself.
     fn bytes(&self) -> usize {
-        let protocols = self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len());
-        self.client_id.len() + self.instance.as_ref().map_or(0, |name| name.len()) + protocols.sum::<usize>()
+        let name = self.instance.as_ref().map_or(0, |name| name.len());
+        self.client_id.len() + name + bytes_of_protocols(&self.protocols)
     }
 
     /// What it says of itself in this protocol.

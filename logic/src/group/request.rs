@@ -116,10 +116,18 @@ pub struct Join {
 impl Join {
     /// Bytes of what the member says of itself.
     pub(super) fn bytes(&self) -> usize {
-        let protocols = self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len());
         let name = self.caller.instance.as_ref().map_or(0, String::len);
-        self.client_id.len() + name + protocols.sum::<usize>()
+        self.client_id.len() + name + bytes_of_protocols(&self.protocols)
     }
+}
+
+/// What a protocol takes in memory besides what it says: one that says nothing is not free, and there may be millions in a request.
+const PROTOCOL_BYTES: usize = 64;
+
+/// Bytes of the protocols of a member.
+pub(super) fn bytes_of_protocols<N: AsRef<str>>(protocols: &[(N, Bytes)]) -> usize {
+    let said = protocols.iter().map(|(name, metadata)| name.as_ref().len() + metadata.len());
+    said.sum::<usize>() + protocols.len() * PROTOCOL_BYTES
 }
 
 /// A member's place in a generation.

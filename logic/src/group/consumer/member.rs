@@ -8,6 +8,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::assign::Assignor;
+use crate::group::request::bytes_of_protocols;
 
 /// Partitions by topic.
 pub(in crate::group) type Partitions = BTreeMap<Uuid, BTreeSet<i32>>;
@@ -92,13 +93,6 @@ pub(in crate::group) struct Member {
     pub(super) revoke_by: Option<Duration>,
 }
 
-impl Classic {
-    /// Bytes of what it says.
-    pub(super) fn bytes(&self) -> usize {
-        self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum()
-    }
-}
-
 impl Member {
     pub(super) fn new(id: Arc<str>) -> Self {
         Self {
@@ -129,7 +123,7 @@ impl Member {
         let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
         let names: usize = self.topics.iter().map(|name| name.len()).sum();
         let rack = self.rack.as_ref().map_or(0, String::len);
-        let classic = self.classic.as_ref().map_or(0, Classic::bytes);
+        let classic = self.classic.as_ref().map_or(0, |classic| bytes_of_protocols(&classic.protocols));
         self.id.len()
             + text(&self.instance)
             + text(&self.regex)
