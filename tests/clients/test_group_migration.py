@@ -1,6 +1,5 @@
 """Groups that have members go from the classic protocol to the new one and back, as their clients are started anew one after another."""
 
-import re
 import sys
 import threading
 import time
@@ -12,19 +11,11 @@ from conftest import SHARDS, new_broker
 from harness import consumer_wire as cw
 from harness import group_wire as gw
 from harness import java, librdkafka, paths, topics, wire
+from harness.groups import QUICK, committed, numbers
 from harness.process import Process, wait_until
 
 HERE = Path(__file__).parent / "groups"
-NUMBER = re.compile(rb"^r-(\d+)$", re.M)
 PARTITIONS = 6
-QUICK = {
-    "group.consumer.session.timeout.ms": "6000",
-    "group.consumer.min.session.timeout.ms": "5000",
-    "group.consumer.heartbeat.interval.ms": "1000",
-    "group.consumer.min.heartbeat.interval.ms": "500",
-    "group.consumer.assignment.interval.ms": "200",
-    "group.initial.rebalance.delay.ms": "0",
-}
 
 
 @pytest.fixture(scope="module")
@@ -80,17 +71,6 @@ class Writer(threading.Thread):
         self.stops.set()
         self.join()
         return self.written
-
-
-def numbers(process: Process) -> list[int]:
-    return [int(number) for number in NUMBER.findall(process.log.read_bytes())]
-
-
-def committed(bootstrap: str, group: str, topic: str) -> list[int]:
-    with wire.Connection(bootstrap) as connection:
-        (answer,) = connection.ask(gw.fetch(group, {topic: list(range(PARTITIONS))}), 9).groups
-    found = {p.partition_index: p.committed_offset for p in answer.topics[0].partitions}
-    return [found[partition] for partition in range(PARTITIONS)]
 
 
 def group_is(bootstrap: str, group: str) -> tuple[str, str, list[int]]:
@@ -157,7 +137,7 @@ def test_a_group_goes_over_and_back_one_member_after_another(quick, start, old, 
             settles(kind, kinds)
     written = writer.stop()
     done = [written // PARTITIONS] * PARTITIONS
-    wait_until(lambda: committed(at, group, topic) == done, 60, "all is committed", interval=0.2)
+    wait_until(lambda: committed(at, group, topic, PARTITIONS) == done, 60, "all is committed", interval=0.2)
     assert {number for process in everybody for number in numbers(process)} == set(range(written))
 
 
@@ -180,5 +160,5 @@ def test_a_group_of_several_kinds_of_clients(quick, start):
     time.sleep(1)
     written = writer.stop()
     done = [written // PARTITIONS] * PARTITIONS
-    wait_until(lambda: committed(at, group, topic) == done, 60, "all is committed", interval=0.2)
+    wait_until(lambda: committed(at, group, topic, PARTITIONS) == done, 60, "all is committed", interval=0.2)
     assert {number for member in members for number in numbers(member)} == set(range(written))

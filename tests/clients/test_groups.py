@@ -17,11 +17,11 @@ import pytest
 from conftest import TARGET, new_broker
 from harness import group_wire as gw
 from harness import java, librdkafka, paths, topics, wire
+from harness.groups import committed, numbers
 from harness.process import Process, wait_until
 
 HERE = Path(__file__).parent / "groups"
 PYTHON = ["librdkafka", "kafka-python", "aiokafka"]
-NUMBER = re.compile(rb"^r-(\d+)$", re.M)
 CHURN_SECONDS = float(os.environ.get("MILLRACE_CHURN_SECONDS", 20))
 CHURN_MEMBERS = int(os.environ.get("MILLRACE_CHURN_MEMBERS", 6))
 CHURN_SEED = int(os.environ.get("MILLRACE_CHURN_SEED", 848))
@@ -56,7 +56,7 @@ class Member:
         self.process = Process(argv, log, env=env)
 
     def numbers(self) -> list[int]:
-        return [int(number) for number in NUMBER.findall(self.process.log.read_bytes())]
+        return numbers(self.process)
 
 
 @pytest.fixture
@@ -77,13 +77,6 @@ def produce(bootstrap: str, topic: str, numbers, partitions: int):
     sender = librdkafka.producer(bootstrap, enable_idempotence=True)
     records = [{"value": b"r-%d" % n, "partition": n % partitions} for n in numbers]
     librdkafka.produce_all(sender, topic, records).check(len(records))
-
-
-def committed(bootstrap: str, group: str, topic: str, partitions: int) -> list[int]:
-    with wire.Connection(bootstrap) as connection:
-        (answer,) = connection.ask(gw.fetch(group, {topic: list(range(partitions))}), 9).groups
-    found = {p.partition_index: p.committed_offset for p in answer.topics[0].partitions}
-    return [found[partition] for partition in range(partitions)]
 
 
 def state(bootstrap: str, group: str) -> tuple[str, int]:

@@ -16,19 +16,10 @@ from conftest import new_broker
 from harness import consumer_wire as cw
 from harness import group_wire as gw
 from harness import java, librdkafka, paths, topics, wire
+from harness.groups import QUICK, committed, numbers
 from harness.process import Process, wait_until
 
 HERE = Path(__file__).parent / "groups"
-NUMBER = re.compile(rb"^r-(\d+)$", re.M)
-# Members come every second, and are out after six of silence.
-QUICK = {
-    "group.consumer.session.timeout.ms": "6000",
-    "group.consumer.min.session.timeout.ms": "5000",
-    "group.consumer.heartbeat.interval.ms": "1000",
-    "group.consumer.min.heartbeat.interval.ms": "500",
-    "group.consumer.assignment.interval.ms": "200",
-    "group.initial.rebalance.delay.ms": "0",
-}
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +61,6 @@ def start(tmp_path):
         process.kill()
 
 
-def numbers(process: Process) -> list[int]:
-    return [int(number) for number in NUMBER.findall(process.log.read_bytes())]
-
-
 def produce(bootstrap: str, topic: str, numbers, partitions: int):
     sender = librdkafka.producer(bootstrap, enable_idempotence=True)
     records = [{"value": b"r-%d" % n, "partition": n % partitions} for n in numbers]
@@ -89,13 +76,6 @@ def described(bootstrap: str, group: str) -> cw.Group:
 def state(bootstrap: str, group: str) -> tuple[str, int]:
     found = described(bootstrap, group)
     return found.state, len(found.members)
-
-
-def committed(bootstrap: str, group: str, topic: str, partitions: int) -> list[int]:
-    with wire.Connection(bootstrap) as connection:
-        (answer,) = connection.ask(gw.fetch(group, {topic: list(range(partitions))}), 9).groups
-    found = {p.partition_index: p.committed_offset for p in answer.topics[0].partitions}
-    return [found[partition] for partition in range(partitions)]
 
 
 def test_a_member_gets_what_another_has_given_up(quick, connection):
