@@ -70,6 +70,13 @@ impl<I: Io> Call<I> {
         self.finish(Answer::Send(vec![Piece::Memory(frame.head.freeze())]));
     }
 
+    /// Leaves what is left to do to the connection's writer, where only an outcome is missing: it is carried on when every request
+    /// before is answered.
+    fn later<R: Future<Output = ()> + 'static>(self, rest: impl FnOnce(Self) -> R) {
+        let Self { shard, peer, api, version, correlation_id, started, ticket } = self;
+        ticket.later(|ticket| rest(Self { shard, peer, api, version, correlation_id, started, ticket }));
+    }
+
     fn close(self, why: &dyn std::fmt::Display) {
         tracing::warn!(peer = %self.peer, api = ?self.api, version = self.version, "connection closed: {why}");
         self.finish(Answer::Close);

@@ -108,8 +108,7 @@ pub(super) async fn start<I: Io>(call: Call<I>, frame: BytesMut, body: usize) ->
     // Without an answer the request still holds its bytes until they are written.
     let wait = if acks == Some(Acks::All) { Acks::All } else { Acks::Leader };
     let pending = call.shard.produce(parts, wait, timeout).await;
-    let io = call.shard.io().clone();
-    io.spawn(async move {
+    call.later(|call| async move {
         finish(call, plan, pending, acks).await;
         drop(held);
     });

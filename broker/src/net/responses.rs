@@ -1,5 +1,8 @@
 //! The ordered response queue of one connection: requests run side by side, answers leave in request order (the Kafka
 //! protocol's guarantee). A [`Ticket`] is the right, and the duty, to answer one request.
+//!
+//! What is left to do of a request when only its outcome is missing needs no task of its own: the queue keeps it ([`Ticket::later`]),
+//! and the writer, which could not send anything behind it anyway, carries it on when it is at the front.
 
 use crate::moment::Moment;
 use crate::net::budget::Reservation;
@@ -7,7 +10,8 @@ use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::rc::Rc;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 /// A part of a response: bytes in memory, or a range of a segment file that goes from page cache to socket.
@@ -37,8 +41,12 @@ pub enum Answer<F> {
     Close,
 }
 
+/// What is left to do of a request. Its ticket is in it, and answers or is dropped before this completes.
+type Rest = Pin<Box<dyn Future<Output = ()>>>;
+
 struct Slot<F> {
     answer: Option<Answer<F>>,
+    rest: Option<Rest>,
     held: Vec<Reservation>,
 }
 
@@ -61,7 +69,8 @@ pub struct Responses<F>(Rc<State<F>>);
 
 /// The right to answer one request. Dropping it unanswered closes the connection.
 pub struct Ticket<F> {
-    queue: Responses<F>,
+    /// Weak, because the queue may hold the ticket: see [`Ticket::later`].
+    queue: Weak<State<F>>,
     number: u64,
     answered: bool,
 }
@@ -91,8 +100,8 @@ impl<F> Responses<F> {
     pub fn ticket(&self, held: Vec<Reservation>) -> Ticket<F> {
         let mut slots = self.0.slots.borrow_mut();
         let number = self.0.first.get() + slots.len() as u64;
-        slots.push_back(Slot { answer: None, held });
-        Ticket { queue: self.clone(), number, answered: false }
+        slots.push_back(Slot { answer: None, rest: None, held });
+        Ticket { queue: Rc::downgrade(&self.0), number, answered: false }
     }
 
     /// Requests that have no answer on the wire yet.
@@ -143,14 +152,31 @@ impl<F> Responses<F> {
         if self.0.broken.is_reached() {
             return Poll::Ready(None);
         }
+        // Whoever answers while we look need not wake us.
+        self.0.writer.take();
         let mut ready = Ready { pieces: Vec::new(), held: Vec::new(), answers: 0, close: false };
         let mut slots = self.0.slots.borrow_mut();
-        while !ready.close && slots.front().is_some_and(|s| s.answer.is_some()) {
-            let slot = slots.pop_front().expect("looked at");
+        while !ready.close
+            && let Some(front) = slots.front_mut()
+        {
+            if front.answer.is_none() {
+                let Some(mut rest) = front.rest.take() else { break };
+                // It answers into the queue.
+                drop(slots);
+                let pending = rest.as_mut().poll(cx).is_pending();
+                slots = self.0.slots.borrow_mut();
+                let Some(front) = slots.front_mut() else { break };
+                if pending {
+                    front.rest = Some(rest);
+                    break;
+                }
+                continue;
+            }
+            let Some(Slot { answer: Some(answer), held, .. }) = slots.pop_front() else { break };
             self.0.first.set(self.0.first.get() + 1);
             ready.answers += 1;
-            ready.held.extend(slot.held);
-            match slot.answer.expect("looked at") {
+            ready.held.extend(held);
+            match answer {
                 Answer::Send(pieces) => ready.pieces.extend(pieces),
                 Answer::Nothing => {}
                 Answer::Close => ready.close = true,
@@ -171,18 +197,21 @@ impl<F> Responses<F> {
         self.0.memory.set(self.0.memory.get().saturating_sub(memory));
         wake(&self.0.reader);
     }
+}
 
+impl<F> State<F> {
     fn answer(&self, number: u64, answer: Answer<F>) {
-        if self.0.broken.is_reached() {
-            return;
-        }
-        let mut slots = self.0.slots.borrow_mut();
-        let index = (number - self.0.first.get()) as usize;
-        self.0.memory.set(self.0.memory.get() + memory_of(&answer));
-        slots[index].answer = Some(answer);
+        self.memory.set(self.memory.get() + memory_of(&answer));
+        self.change(number, |slot| slot.answer = Some(answer));
+    }
+
+    fn change(&self, number: u64, change: impl FnOnce(&mut Slot<F>)) {
+        let mut slots = self.slots.borrow_mut();
+        let index = (number - self.first.get()) as usize;
+        change(&mut slots[index]);
         if index == 0 {
             drop(slots);
-            wake(&self.0.writer);
+            wake(&self.writer);
         }
     }
 }
@@ -209,20 +238,46 @@ impl<F> Ready<F> {
 impl<F> Ticket<F> {
     /// Completes when nobody waits for the answer any more.
     pub fn lost(&self) -> impl Future<Output = ()> + use<F> + 'static {
-        self.queue.0.broken.reached()
+        let broken = self.queue().map(|queue| queue.broken.reached());
+        async {
+            if let Some(broken) = broken {
+                broken.await;
+            }
+        }
     }
 
     /// Answers the request.
     pub fn answer(mut self, answer: Answer<F>) {
+        self.settle(answer);
+    }
+
+    /// Leaves what is left to do of the request to the queue. `rest` is carried on once everything before is answered, and dropped when
+    /// the connection is lost.
+    pub fn later<R: Future<Output = ()> + 'static>(self, rest: impl FnOnce(Self) -> R) {
+        let (queue, number) = (self.queue(), self.number);
+        let rest = rest(self);
+        if let Some(queue) = queue {
+            queue.change(number, |slot| slot.rest = Some(Box::pin(rest)));
+        }
+    }
+
+    fn settle(&mut self, answer: Answer<F>) {
         self.answered = true;
-        self.queue.answer(self.number, answer);
+        if let Some(queue) = self.queue() {
+            queue.answer(self.number, answer);
+        }
+    }
+
+    /// The queue, while anybody waits for the answer.
+    fn queue(&self) -> Option<Rc<State<F>>> {
+        self.queue.upgrade().filter(|queue| !queue.broken.is_reached())
     }
 }
 
 impl<F> Drop for Ticket<F> {
     fn drop(&mut self) {
         if !self.answered {
-            self.queue.answer(self.number, Answer::Close);
+            self.settle(Answer::Close);
         }
     }
 }
@@ -283,6 +338,43 @@ mod tests {
         third.answer(Answer::Nothing);
         queue.finish();
         assert!(matches!(poll(&queue), Poll::Ready(Some(Ready { answers: 1, .. }))));
+        assert!(matches!(poll(&queue), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn what_is_left_to_do_is_done_at_the_front() {
+        let queue = Responses::default();
+        let (first, second, third) = (queue.ticket(vec![]), queue.ticket(vec![]), queue.ticket(vec![]));
+        let (tell, told) = futures_channel::oneshot::channel();
+        second.later(|ticket| async move {
+            let text = told.await.expect("told");
+            ticket.answer(send(text));
+        });
+        third.later(|ticket| async { ticket.answer(send(b"3")) });
+        assert!(poll(&queue).is_pending());
+        first.answer(send(b"1"));
+        let Poll::Ready(Some(ready)) = poll(&queue) else { panic!("the first is ready") };
+        assert_eq!(text(&ready), b"1");
+        assert!(poll(&queue).is_pending());
+        assert_eq!(tell.send(&b"2"[..]), Ok(()));
+        let Poll::Ready(Some(ready)) = poll(&queue) else { panic!("the others are ready") };
+        assert_eq!((text(&ready), ready.close), (b"23".to_vec(), false));
+    }
+
+    #[test]
+    fn what_is_left_to_do_ends_with_the_connection() {
+        let queue = Responses::default();
+        let (left, dropped) = (queue.ticket(vec![]), queue.ticket(vec![]));
+        let alive = Rc::new(());
+        let inside = alive.clone();
+        left.later(|ticket| async move {
+            std::future::pending::<()>().await;
+            drop((ticket, inside));
+        });
+        assert!(poll(&queue).is_pending());
+        drop(dropped);
+        queue.break_off();
+        assert_eq!((Rc::strong_count(&alive), queue.in_flight()), (1, 0));
         assert!(matches!(poll(&queue), Poll::Ready(None)));
     }
 

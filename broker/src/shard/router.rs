@@ -58,17 +58,31 @@ impl<P> Dealt<P> {
     }
 }
 
-/// Answers of several shards that are still to come.
-pub struct Pending<A> {
-    shards: Vec<(Vec<usize>, Receiver<Vec<A>>)>,
-    count: usize,
+/// Answers of shards that are still to come.
+pub enum Pending<A> {
+    /// To the one part that there was, as most requests have.
+    One(Receiver<Vec<A>>),
+    /// To several, with their places in the request.
+    Several {
+        /// Of each shard asked.
+        shards: Vec<(Vec<usize>, Receiver<Vec<A>>)>,
+        /// Parts in all.
+        count: usize,
+    },
 }
 
 impl<A> Pending<A> {
     /// All answers, in the order of the request. A shard that is gone answers `lost` for each of its parts.
     pub async fn all(self, lost: impl Fn() -> A) -> Vec<A> {
-        let mut answers: Vec<Option<A>> = (0..self.count).map(|_| None).collect();
-        for (places, receiver) in self.shards {
+        let (shards, count) = match self {
+            Self::One(receiver) => {
+                let answers = receiver.await.unwrap_or_default();
+                return if answers.is_empty() { vec![lost()] } else { answers };
+            }
+            Self::Several { shards, count } => (shards, count),
+        };
+        let mut answers: Vec<Option<A>> = (0..count).map(|_| None).collect();
+        for (places, receiver) in shards {
             for (place, answer) in places.into_iter().zip(receiver.await.unwrap_or_default()) {
                 answers[place] = Some(answer);
             }
@@ -122,14 +136,20 @@ impl<I: Io> Shard<I> {
         id: impl Fn(&P) -> PartitionId,
         call: impl Fn(Vec<P>, oneshot::Sender<Vec<A>>) -> ShardCall<I>,
     ) -> Pending<A> {
+        if let [part] = &parts[..] {
+            let PartitionId { topic, partition } = id(part);
+            let (reply, answer) = oneshot::channel();
+            self.call(shard_of(topic, partition, self.0.peers.len()), call(parts, reply)).await;
+            return Pending::One(answer);
+        }
         let dealt = Dealt::new(parts, self.0.peers.len(), id);
-        let mut pending = Pending { shards: Vec::new(), count: dealt.count };
+        let (mut shards, count) = (Vec::new(), dealt.count);
         for (shard, places, parts) in dealt.asked() {
             let (reply, answer) = oneshot::channel();
-            pending.shards.push((places, answer));
+            shards.push((places, answer));
             self.call(shard, call(parts, reply)).await;
         }
-        pending
+        Pending::Several { shards, count }
     }
 
     /// Hands batches to their partitions. When this returns they have taken their places in the partitions' orders;
