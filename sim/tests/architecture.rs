@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["broker", "client", "storage", "logic", "io", "proto"]),
     ("sim", &["broker", "storage", "logic", "io", "proto"]),
     ("bench", &["client", "proto"]),
+    ("micro", &["storage", "logic", "io", "proto"]),
 ];
 
 /// Names that code in some places must not use.
