@@ -1,11 +1,15 @@
 """Kafka's own command-line tools for topics, settings, disks, records and features, with the options that people use."""
 
+import itertools
 import json
 import re
 
 import pytest
 
-from harness import java, librdkafka, topics
+from harness import consumer_wire as cw
+from harness import group_wire as gw
+from harness import java, librdkafka, topics, wire
+from harness.process import wait_until
 
 CONFIGS = "kafka.admin.ConfigCommand"
 
@@ -78,6 +82,44 @@ def test_settings_of_brokers(own_broker):
     assert refused.returncode == 1 and "InvalidRequestException" in refused.stdout + refused.stderr
     everything = configs(bootstrap, "--describe", "--broker", "1", "--all").stdout
     assert "log.cleaner.backoff.ms=15000" in everything and "node.id=1" in everything
+
+
+def test_settings_of_groups(own_broker):
+    """A group goes by what it was given from its next heartbeat on, also when the broker has started anew."""
+    broker = own_broker()
+    bootstrap = broker.start().kafka
+    group = topics.unique_name("given")
+    alter = lambda *args: configs(bootstrap, "--alter", "--group", group, *args)  # noqa: E731
+
+    def interval() -> int:
+        with wire.Connection(bootstrap) as connection:
+            known = lambda: connection.ask(gw.find_coordinator(group), 4).coordinators[0].error_code == 0  # noqa: E731
+            wait_until(known, 30, "a coordinator")
+            tries = (cw.join(connection, group, topics=["nothing-is-there"]) for _ in itertools.count())
+            joined = wait_until(lambda: next((it for it in [next(tries)] if it.error == cw.NONE), None), 30, "a member")
+            return joined.interval_ms
+
+    assert interval() == 5000
+    added = alter("--add-config", "consumer.heartbeat.interval.ms=7000,consumer.session.timeout.ms=46000")
+    assert f"Completed updating config for group {group}." in added.stdout, added.stderr
+    assert interval() == 7000
+    shown = configs(bootstrap, "--describe", "--group", group).stdout
+    assert "consumer.heartbeat.interval.ms=7000" in shown and "DYNAMIC_GROUP_CONFIG:consumer.session.timeout.ms=46000" in shown, shown
+    everything = configs(bootstrap, "--describe", "--group", group, "--all").stdout
+    assert "consumer.assignment.interval.ms=1000" in everything and "DEFAULT_CONFIG:group.consumer.heartbeat.interval.ms=5000" in everything
+    assert group in configs(bootstrap, "--describe", "--entity-type", "groups").stdout
+    for wrong, why in (
+        ("consumer.heartbeat.interval.ms=4000", "must be greater than or equal to group.consumer.min.heartbeat.interval.ms"),
+        ("consumer.session.timeout.ms=60001", "must be less than or equal to group.consumer.max.session.timeout.ms"),
+        ("no.such.setting=1", "Unknown group config name: no.such.setting"),
+    ):
+        refused = alter("--add-config", wrong)
+        assert refused.returncode == 1 and why in refused.stdout + refused.stderr, (wrong, refused.stdout, refused.stderr)
+    broker.stop()
+    bootstrap = broker.start().kafka
+    assert interval() == 7000
+    assert alter("--delete-config", "consumer.heartbeat.interval.ms").returncode == 0
+    assert interval() == 5000
 
 
 def test_log_dirs(bootstrap, new_topic):

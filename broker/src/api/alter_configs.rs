@@ -1,9 +1,9 @@
-//! AlterConfigs (33), versions 0-2, and IncrementalAlterConfigs (44), versions 0-1: settings of topics and brokers change while
+//! AlterConfigs (33), versions 0-2, and IncrementalAlterConfigs (44), versions 0-1: settings of topics, brokers and groups change while
 //! the broker runs.
 //!
 //! Answered when every shard goes by them. Each resource changes as a whole or not at all. What does not change while the
 //! broker runs is INVALID_REQUEST, a value that a setting may not have INVALID_CONFIG; messages are Kafka's. Kinds of resource
-//! other than topics and brokers are INVALID_REQUEST until what they configure is served.
+//! other than these are INVALID_REQUEST until what they configure is served.
 
 use super::Call;
 use super::errors::WireError;

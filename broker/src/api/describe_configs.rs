@@ -1,12 +1,13 @@
-//! DescribeConfigs (32), versions 1-4: the settings of topics and of the broker, with where each value comes from.
+//! DescribeConfigs (32), versions 1-4: the settings of topics, of groups and of the broker, with where each value comes from.
 //!
 //! Topics: every setting, with its synonyms if asked. Broker by its number: what it runs with; what may change meanwhile is
-//! not read-only. The empty broker name: what all brokers were given while they ran. Other kinds of resource are
-//! INVALID_REQUEST until what they configure is served.
+//! not read-only. The empty broker name: what all brokers were given while they ran. A group, whether it
+//! is there or not: its own settings, and the broker's where it has none. Other kinds of resource are INVALID_REQUEST until what
+//! they configure is served.
 
 use super::Call;
-use crate::config::Described;
 use crate::config::topic::{Effective, SETTINGS, Setting, Source};
+use crate::config::{Described, group};
 use millrace_io::Io;
 use millrace_logic::meta::{ConfigResource, Image, ResourceKind};
 use millrace_proto::kafka::error::ErrorCode;
@@ -51,7 +52,14 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeConfigsRequest
                 Ok(broker.iter().map(|setting| of_broker(setting, &image, &given, shown)).collect())
             }
             resource_type::BROKER => Err((ErrorCode::InvalidRequest, "this broker has another node.id")),
-            _ => Err((ErrorCode::InvalidRequest, "only topics and brokers have settings to describe so far")),
+            resource_type::GROUP if resource.resource_name.is_empty() => {
+                Err((ErrorCode::InvalidRequest, "Group name must not be empty"))
+            }
+            resource_type::GROUP => Ok(of_group(resource.resource_name, &image, &broker, shown)),
+            _ => Err((
+                ErrorCode::InvalidRequest,
+                "only topics, groups and brokers have settings to describe so far",
+            )),
         };
         result(&call, resource, configs)
     });
@@ -146,4 +154,37 @@ fn of_all_brokers<'a>(
         |setting: &&Described| image.configs(&all).is_some_and(|given| given.contains_key(setting.name));
     let given = [(all.clone(), config_source::DYNAMIC_DEFAULT_BROKER)];
     described.iter().filter(is_given).map(|setting| of_broker(setting, image, &given, shown)).collect()
+}
+
+/// What a group goes by: its own settings before the broker's, whose table is in the order of names.
+fn of_group<'a>(
+    name: &str,
+    image: &'a Image,
+    broker: &'a [Described],
+    shown: Shown,
+) -> Vec<DescribeConfigsResourceResult<'a>> {
+    let own = image.configs(&ConfigResource { kind: ResourceKind::Group, name: name.to_owned() });
+    let describe = |setting: &'static Setting| {
+        let given = own.and_then(|own| own.get(setting.name));
+        let given = given.map(|value| (setting.name, value.as_str(), config_source::GROUP));
+        let of_all = setting.synonym.and_then(|name| {
+            let found = broker.binary_search_by(|described| described.name.cmp(name)).ok()?;
+            broker.get(found).filter(|described| !described.is_default)
+        });
+        let of_all =
+            of_all.and_then(|all| Some((all.name, all.value.as_deref()?, config_source::STATIC_BROKER)));
+        let default = (setting.synonym.unwrap_or(setting.name), setting.default, config_source::DEFAULT);
+        let (_, value, config_source) = given.or(of_all).unwrap_or(default);
+        DescribeConfigsResourceResult {
+            name: setting.name,
+            value: Some(value),
+            read_only: false,
+            config_source,
+            is_sensitive: false,
+            synonyms: synonyms(shown, given.into_iter().chain(of_all).chain([default])),
+            config_type: setting.config_type() as i8,
+            documentation: shown.documentation.then_some(setting.doc),
+        }
+    };
+    group::SETTINGS.iter().map(describe).collect()
 }

@@ -169,6 +169,8 @@ impl WireError for AlterConfigError {
             | Self::NullValue(_)
             | Self::BrokerName(_)
             | Self::UnknownBroker(_)
+            | Self::GroupName
+            | Self::TooManyGroups { .. }
             | Self::Kind(_)
             | Self::Refused(ConfigRefusal::ReadOnly(_)) => ErrorCode::InvalidRequest,
             Self::UnknownTopic(_) => ErrorCode::UnknownTopicOrPartition,

@@ -237,7 +237,8 @@ pub(super) async fn list_config_resources<I: Io>(call: Call<I>, request: ListCon
             Some(ResourceKind::Broker | ResourceKind::BrokerLogger) => {
                 brokers.iter().for_each(|broker| list(broker))
             }
-            // Neither groups nor subscriptions to clients' metrics have settings yet.
+            Some(ResourceKind::Group) => image.group_configs().for_each(|(group, _)| list(group)),
+            // Subscriptions to clients' metrics have no settings yet.
             _ => {}
         }
     }

@@ -1,9 +1,9 @@
 //! Which settings may change while the broker runs, and to what: what the writer of the metadata asks before it records one.
 
-use super::{Config, registry, topic};
-use millrace_logic::meta::{ConfigRefusal, ConfigResource, Image, KnownConfigs, ResourceKind};
+use super::{Config, group, registry, topic};
+use millrace_logic::meta::{ConfigRefusal, ConfigResource, Configs, Image, KnownConfigs, ResourceKind};
 
-/// The settings of topics and brokers, as they are now.
+/// The settings of topics, brokers and groups, as they are now.
 pub struct Alterable<'a> {
     /// The broker's own.
     pub config: &'a Config,
@@ -15,11 +15,19 @@ impl KnownConfigs for Alterable<'_> {
     fn check(&self, resource: &ConfigResource, name: &str, value: &str) -> Result<(), ConfigRefusal> {
         match resource.kind {
             ResourceKind::Topic => topic::check(name, value).map_err(ConfigRefusal::Invalid),
+            ResourceKind::Group => group::check(name, value).map_err(ConfigRefusal::Invalid),
             _ => match registry::find(name) {
                 None => Err(ConfigRefusal::Invalid(format!("Unknown broker config name: {name}"))),
                 Some(setting) if !setting.is_dynamic() => Err(ConfigRefusal::ReadOnly(name.to_owned())),
                 Some(setting) => setting.check_dynamic(value).map_err(ConfigRefusal::Invalid),
             },
+        }
+    }
+
+    fn fit(&self, resource: &ConfigResource, all: &Configs) -> Result<(), ConfigRefusal> {
+        match resource.kind {
+            ResourceKind::Group => self.config.groups.check_own(all).map_err(ConfigRefusal::Invalid),
+            _ => Ok(()),
         }
     }
 

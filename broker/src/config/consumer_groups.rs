@@ -2,7 +2,7 @@
 
 use super::registry::{I32, Lands, Setting, millis, number};
 use super::topic::Type;
-use millrace_logic::group::consumer::{Assignor, MigrationPolicy};
+use millrace_logic::group::consumer::{Assignor, ConsumerSettings, MigrationPolicy};
 use std::time::Duration;
 
 /// What groups may be given, at least and at most.
@@ -118,7 +118,18 @@ fn assignors(value: &str) -> Result<[Option<Assignor>; 2], String> {
 impl super::Groups {
     /// Whether the settings of consumer groups fit each other; the error says which do not.
     pub(super) fn check(&self) -> Result<(), String> {
-        let consumer = &self.settings.consumer;
+        self.check_bounds(&self.settings.consumer, "group.consumer.", |heartbeat, session| {
+            format!("{heartbeat} must be less than {session}")
+        })
+    }
+
+    /// The same for settings whose names begin otherwise; `order` says that one is not less than the other.
+    pub(super) fn check_bounds(
+        &self,
+        consumer: &ConsumerSettings,
+        prefix: &str,
+        order: impl Fn(&str, &str) -> String,
+    ) -> Result<(), String> {
         let bounds = [
             ("session.timeout.ms", consumer.session, self.consumer_bounds.session),
             ("heartbeat.interval.ms", consumer.heartbeat, self.consumer_bounds.heartbeat),
@@ -129,7 +140,7 @@ impl super::Groups {
             ),
         ];
         for (name, value, (least, most)) in bounds {
-            let value_name = format!("group.consumer.{name}");
+            let value_name = format!("{prefix}{name}");
             let (min, max) = (format!("group.consumer.min.{name}"), format!("group.consumer.max.{name}"));
             if most < least {
                 return Err(format!("{max} must be greater than or equal to {min}"));
@@ -143,10 +154,9 @@ impl super::Groups {
         }
         match consumer.heartbeat < consumer.session {
             true => Ok(()),
-            false => Err(
-                "group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms"
-                    .into(),
-            ),
+            false => {
+                Err(order(&format!("{prefix}heartbeat.interval.ms"), &format!("{prefix}session.timeout.ms")))
+            }
         }
     }
 }

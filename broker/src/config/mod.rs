@@ -7,6 +7,7 @@ mod alteration;
 mod cleaner;
 mod consumer_groups;
 mod dynamic;
+pub mod group;
 mod groups;
 mod kafka_names;
 mod listeners;

@@ -34,7 +34,7 @@ pub enum Type {
 
 /// What values a setting may have.
 #[derive(Clone, Copy, Debug)]
-enum Values {
+pub(super) enum Values {
     Boolean,
     Int(i64, i64),
     Long(i64, i64),
@@ -55,8 +55,8 @@ pub struct Setting {
     pub default: &'static str,
     /// What it does.
     pub doc: &'static str,
-    values: Values,
-    honoured: bool,
+    pub(super) values: Values,
+    pub(super) honoured: bool,
 }
 
 /// A setting of brokers that bears on partitions and that topics cannot have.
@@ -66,7 +66,7 @@ pub const PRODUCER_EXPIRATION: &str = "producer.id.expiration.ms";
 const LONGEST_TIMER_MS: i64 = 100 * 365 * 24 * 3600 * 1000;
 
 const MS: i64 = i64::MAX;
-const INT: i64 = i32::MAX as i64;
+pub(super) const INT: i64 = i32::MAX as i64;
 const LONG: &str = "9223372036854775807";
 
 macro_rules! settings {
@@ -85,6 +85,8 @@ macro_rules! settings {
     (@honoured) => { true };
     (@default_only) => { false };
 }
+
+pub(super) use settings;
 
 use Values::{Boolean, Fraction, Int, ListOf, Long, OneOf, Text};
 

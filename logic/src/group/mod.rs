@@ -169,6 +169,7 @@ impl<T> Coordinator<T> {
                 group.rebalance(&mut Cx { now, settings, timers, out });
             }
             if let Some(consumer) = &mut group.consumer {
+                consumer.look_up_settings(&self.settings, &self.image, self.image_version);
                 consumer.loaded(now, &self.settings, &mut self.timers);
             }
         }

@@ -1,10 +1,18 @@
-//! Changing settings of topics and brokers while they run: Kafka's checks with Kafka's messages, and the records that follow.
+//! Changing settings of topics, brokers and groups while they run: Kafka's checks with Kafka's messages, and the records that follow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::delta::{ApplyError, Delta};
 use super::image::{Configs, Image};
 use super::record::{ConfigRecord, ConfigResource, MetadataRecord, ResourceKind};
+
+/// The most bytes that the settings of all groups may take, their names included. A group need not exist to have some, so nothing else bounds
+/// them, and every shard keeps them. Some fifty thousand groups with all that there is.
+pub const MAX_GROUP_CONFIG_BYTES: usize = 16 << 20;
+
+/// What keeping a group's settings takes besides their bytes, about; and what keeping one takes.
+const GROUP_OVERHEAD: usize = 128;
+const SETTING_OVERHEAD: usize = 64;
 
 /// What to do with one setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +49,8 @@ pub struct Reconfiguration<'a> {
 pub trait KnownConfigs {
     /// Checks a value that is to be set.
     fn check(&self, resource: &ConfigResource, name: &str, value: &str) -> Result<(), ConfigRefusal>;
+    /// Checks all that a thing is to have together, after each was.
+    fn fit(&self, resource: &ConfigResource, all: &Configs) -> Result<(), ConfigRefusal>;
     /// Whether a setting is a list, and what holds where it is not set.
     fn list(&self, resource: &ConfigResource, name: &str) -> Option<String>;
 }
@@ -88,6 +98,15 @@ pub enum AlterConfigError {
         "Unexpected broker id, expected one of the registered brokers or an empty name, but received {0}"
     )]
     UnknownBroker(String),
+    /// `INVALID_REQUEST` (42): settings belong to one group; what holds for all is the broker's.
+    #[error("Default group resources are not allowed.")]
+    GroupName,
+    /// `INVALID_REQUEST` (42).
+    #[error("Groups have too many settings of their own: {bytes} bytes, of {most}.", most = MAX_GROUP_CONFIG_BYTES)]
+    TooManyGroups {
+        /// What names and settings of all groups would take.
+        bytes: usize,
+    },
     /// `INVALID_REQUEST` (42).
     #[error("Unknown or unsupported resource type {0}")]
     Kind(i8),
@@ -146,6 +165,10 @@ fn alter(
     for (name, value) in after.iter().filter(|(name, value)| before.get(*name) != Some(value)) {
         known.check(resource, name, value)?;
     }
+    known.fit(resource, &after)?;
+    if resource.kind == ResourceKind::Group {
+        check_room(delta.image(), resource, &after)?;
+    }
     let set = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
     let removed = before.keys().filter(|name| !after.contains_key(*name));
     let changes =
@@ -182,6 +205,23 @@ fn check_well_formed(changes: &ConfigChanges<'_>) -> Result<(), AlterConfigError
     Ok(())
 }
 
+/// Whether there is room for what a group is to have. As long as copying the settings, which follows.
+fn check_room(image: &Image, resource: &ConfigResource, after: &Configs) -> Result<(), AlterConfigError> {
+    let size = |name: &str, configs: &Configs| -> usize {
+        let settings = configs.iter().map(|(name, value)| SETTING_OVERHEAD + name.len() + value.len());
+        GROUP_OVERHEAD + name.len() + settings.sum::<usize>()
+    };
+    let others = image.group_configs().filter(|(name, _)| *name != resource.name);
+    let before = image.configs(resource).map_or(0, |configs| size(&resource.name, configs));
+    let own = if after.is_empty() { 0 } else { size(&resource.name, after) };
+    let bytes = own + others.map(|(name, configs)| size(name, configs)).sum::<usize>();
+    // Whoever asks for less is let, however much there is.
+    match own <= before || bytes <= MAX_GROUP_CONFIG_BYTES {
+        true => Ok(()),
+        false => Err(AlterConfigError::TooManyGroups { bytes }),
+    }
+}
+
 fn check_exists(image: &Image, resource: &ConfigResource) -> Result<(), AlterConfigError> {
     let name = &resource.name;
     match resource.kind {
@@ -193,6 +233,9 @@ fn check_exists(image: &Image, resource: &ConfigResource) -> Result<(), AlterCon
             Ok(_) => Err(AlterConfigError::UnknownBroker(name.clone())),
             Err(_) => Err(AlterConfigError::BrokerName(name.clone())),
         },
+        // As in Kafka, a group need not be there yet.
+        ResourceKind::Group if name.is_empty() => Err(AlterConfigError::GroupName),
+        ResourceKind::Group => Ok(()),
         kind => Err(AlterConfigError::Kind(kind.to_wire())),
     }
 }

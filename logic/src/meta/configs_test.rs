@@ -11,9 +11,16 @@ impl KnownConfigs for Known {
     fn check(&self, _: &ConfigResource, name: &str, value: &str) -> Result<(), ConfigRefusal> {
         match name {
             "retention.ms" if value.parse::<i64>().is_ok() => Ok(()),
-            "cleanup.policy" => Ok(()),
+            "cleanup.policy" | "consumer.x" => Ok(()),
             "log.dirs" => Err(ConfigRefusal::ReadOnly(name.to_owned())),
             _ => Err(ConfigRefusal::Invalid(format!("no {name}={value}"))),
+        }
+    }
+
+    fn fit(&self, resource: &ConfigResource, all: &Configs) -> Result<(), ConfigRefusal> {
+        match resource.kind == ResourceKind::Group && all.contains_key("retention.ms") {
+            true => Err(ConfigRefusal::Invalid("it does not fit".to_owned())),
+            false => Ok(()),
         }
     }
 
@@ -159,4 +166,32 @@ fn each_thing_stands_alone_and_once() {
     assert_eq!(replies[0].outcome, Err(AlterConfigError::DuplicateResource));
     let (_, records) = c.alter_configs(&[change(broker(""), set("2"))], false, &Known);
     assert_eq!(records, [], "what holds already is not recorded again");
+}
+
+fn group(name: &str) -> ConfigResource {
+    ConfigResource { kind: ResourceKind::Group, name: name.to_owned() }
+}
+
+fn set(name: &str, value: &str, of: ConfigResource) -> Result<String, String> {
+    let mut controller = controller();
+    apply(&mut controller, change(of, vec![(name, Some(ConfigChange::Set(value)))]))
+}
+
+#[test]
+fn groups_need_not_exist_but_have_a_name() {
+    assert_eq!(set("consumer.x", "1", group("g")), Ok("consumer.x=1".into()));
+    assert_eq!(set("consumer.x", "1", group("")), Err("Default group resources are not allowed.".into()));
+    assert_eq!(set("retention.ms", "1", group("g")), Err("it does not fit".into()), "all of it is looked at");
+}
+
+#[test]
+fn settings_of_groups_are_bounded() {
+    let (mut controller, value) = (controller(), "x".repeat(30_000));
+    let give = |controller: &mut Controller, name: &str, value: &str| {
+        apply(controller, change(group(name), vec![("consumer.x", Some(ConfigChange::Set(value)))]))
+    };
+    let full = (0..).find(|n| give(&mut controller, &n.to_string(), &value).is_err());
+    assert!(full.is_some_and(|n| (500..600).contains(&n)), "{full:?}");
+    assert!(give(&mut controller, "0", "less").is_ok(), "less is let");
+    assert!(give(&mut controller, "other", "little").is_ok(), "and makes room");
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::delta::{ApplyError, Delta};
 use super::names::collision_key;
-use super::record::{ConfigResource, MetadataRecord, RegisterBrokerRecord};
+use super::record::{ConfigResource, MetadataRecord, RegisterBrokerRecord, ResourceKind};
 use crate::offset::LogEnd;
 
 /// What a broker is registered as.
@@ -114,6 +114,13 @@ impl Image {
     /// What was set for this thing; nothing set is `None`.
     pub fn configs(&self, resource: &ConfigResource) -> Option<&Arc<Configs>> {
         self.configs.get(resource)
+    }
+
+    /// The groups that have settings of their own.
+    pub fn group_configs(&self) -> impl Iterator<Item = (&str, &Configs)> {
+        let first = ConfigResource { kind: ResourceKind::Group, name: String::new() };
+        let groups = self.configs.range(first..).filter(|(resource, _)| resource.kind == ResourceKind::Group);
+        groups.map(|(resource, configs)| (resource.name.as_str(), &**configs))
     }
 
     /// The brokers, by number.

@@ -25,7 +25,7 @@ pub use controller::Controller;
 pub use create::{CreateTopicError, CreatedTopic, NewTopic, TopicConfigs, TopicCreation, TopicDefaults};
 pub use delete::{DeleteTopicError, TopicDeletion, TopicTarget};
 pub use delta::{ApplyError, Changes, Delta};
-pub use image::{Broker, Image, PartitionState, Topic};
+pub use image::{Broker, Configs, Image, PartitionState, Topic};
 pub use names::{NameError, check_topic_name};
 pub use partitions::{CreatePartitionsError, NewPartitions, PartitionsCreation};
 pub use producer_ids::{ProducerIdBlock, ProducerIds, ProducerIdsExhausted};

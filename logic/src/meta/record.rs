@@ -82,7 +82,7 @@ impl ResourceKind {
 pub struct ConfigResource {
     /// Its kind.
     pub kind: ResourceKind,
-    /// Its name: of a topic, or a broker's number.
+    /// Its name: of a topic or a group, or a broker's number.
     pub name: String,
 }
 

@@ -105,7 +105,7 @@ impl ConsumerGroup {
         let member = self.members.get(&id);
         let epoch = member.map_or(0, |member| member.epoch);
         let assignment = member.filter(|_| is_full || others).map(|member| list(&member.assigned));
-        Beat { member: Some(id), epoch, interval: step.settings.consumer.heartbeat, assignment }
+        Beat { member: Some(id), epoch, interval: self.settings(step.settings).heartbeat, assignment }
     }
 
     pub(super) fn admit(&mut self, member: Member) {

@@ -37,6 +37,7 @@ impl<T> Coordinator<T> {
     ) -> Option<R> {
         let group = self.groups.get_mut(id)?;
         let consumer = group.consumer.as_deref_mut()?;
+        consumer.look_up_settings(&self.settings, &self.image, self.image_version);
         let target = consumer.assignment_epoch;
         let mut records = Vec::new();
         let (settings, timers, version) = (&self.settings, &mut self.timers, self.image_version);
@@ -162,6 +163,7 @@ impl<T> Group<T> {
         let offsets = std::mem::take(&mut self.offsets);
         *self = Self { offsets, ..Self::new(self.id.clone()) };
         let mut group = upgraded.unwrap_or_else(|| ConsumerGroup::new(self.id.clone()));
+        group.look_up_settings(step.settings, step.image, step.version);
         if !group.members.is_empty() {
             group.begin(step);
         }

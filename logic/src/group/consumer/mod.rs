@@ -13,7 +13,7 @@
 //!
 //! Split by role: [`member`] a member, `heartbeat` the request, `checks` what is checked of it, `subscribe` what is subscribed to, `assign` who gets what, `target` when that
 //! is computed, `reconcile` the steps of a member towards it, `leaving` how members go, `records` all of it as bytes; `classic_member` members
-//! that speak the classic protocol, `migrate` how groups come to have them and become theirs, `policy` whether they may.
+//! that speak the classic protocol, [`own`] settings of one group, `migrate` how groups come to have them and become theirs, `policy` whether they may.
 
 mod assign;
 mod checks;
@@ -22,6 +22,7 @@ mod heartbeat;
 mod leaving;
 mod member;
 mod migrate;
+pub mod own;
 mod policy;
 mod reconcile;
 mod records;
@@ -113,6 +114,9 @@ pub(super) struct ConsumerGroup {
     bytes: usize,
     /// How many members speak the classic protocol.
     classics: usize,
+    /// What it goes by, if it was given settings of its own; and the image that they were looked up in.
+    own: Option<ConsumerSettings>,
+    own_seen: u64,
 }
 
 impl ConsumerGroup {
@@ -133,6 +137,8 @@ impl ConsumerGroup {
             patterns: BTreeMap::new(),
             bytes: 0,
             classics: 0,
+            own: None,
+            own_seen: 0,
         }
     }
 
@@ -190,8 +196,9 @@ impl ConsumerGroup {
 
     /// A member has been heard of: it may be silent for the session timeout.
     fn rest(&mut self, id: &str, now: Duration, settings: &Settings, timers: &mut Timers) {
+        let session = self.settings(settings).session;
         let Some(member) = self.members.get_mut(id) else { return };
-        let session = member.classic.as_ref().map_or(settings.consumer.session, |classic| classic.session);
+        let session = member.classic.as_ref().map_or(session, |classic| classic.session);
         member.deadline = now + session;
         if member.armed.is_none_or(|armed| armed > member.deadline) {
             member.armed = Some(member.deadline);

@@ -16,8 +16,8 @@ impl ConsumerGroup {
         if self.epoch <= self.assignment_epoch || self.members.is_empty() {
             return;
         }
-        let due =
-            self.assigned_at.map_or(step.now.mono, |at| at + step.settings.consumer.assignment_interval);
+        let interval = self.settings(step.settings).assignment_interval;
+        let due = self.assigned_at.map_or(step.now.mono, |at| at + interval);
         if due <= step.now.mono {
             return self.assign(step);
         }
