@@ -42,6 +42,8 @@ def start(tmp_path):
             chosen = {"classic": ["heartbeat.interval.ms=1000", "session.timeout.ms=6000"]}.get(protocol, [])
             chosen = [f"--command-property={it}" for it in (f"group.protocol={protocol}", *chosen)]
             argv = java.command(f"{java.TOOLS}.consumer.ConsoleConsumer", *wanted, *chosen)
+        elif client == "kafkajs":
+            argv = ["node", str(HERE / "member.mjs"), bootstrap, group, topic]
         else:
             argv = [sys.executable, str(HERE / "member.py"), client, bootstrap, group, topic]
         made.append(Process(argv, log, env={"NODE_PATH": str(paths.CACHE / "node" / "node_modules")}))
@@ -97,6 +99,7 @@ def group_is(bootstrap: str, group: str) -> tuple[str, str, list[int]]:
             marks=pytest.mark.millrace_only(reason="Kafka takes librdkafka's assignor for one that it must not part from"),
         ),
         ("kafka-python", "librdkafka-848", "leaves"),
+        ("kafkajs", "librdkafka-848", "leaves"),
         ("java", "java-848", "is killed"),
     ],
 )
