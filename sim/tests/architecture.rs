@@ -112,10 +112,12 @@ fn metadata() -> Value {
 /// The workspace's crates: folder and what cargo knows.
 fn crates(metadata: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let packages = metadata["packages"].as_array().expect("a list of packages").iter();
-    packages.map(|package| {
-        let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
-        (folder(manifest.parent().expect("a manifest lies in a folder")), package)
-    })
+    packages.map(|package| (folder(home(package)), package))
+}
+
+fn home(package: &Value) -> &Path {
+    let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
+    manifest.parent().expect("a manifest lies in a folder")
 }
 
 fn folder(path: &Path) -> &str {
@@ -155,7 +157,7 @@ fn tokio_features(metadata: &Value) -> Vec<String> {
 
 /// Every Rust file of every crate: path below the root, and content.
 fn sources(metadata: &Value) -> Vec<(String, String)> {
-    let mut folders: Vec<PathBuf> = crates(metadata).map(|(name, _)| root().join(name)).collect();
+    let mut folders: Vec<PathBuf> = crates(metadata).map(|(_, package)| home(package).to_owned()).collect();
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a readable folder") {
@@ -169,6 +171,9 @@ fn sources(metadata: &Value) -> Vec<(String, String)> {
             }
         }
     }
+    // A crate may lie below another, which has its sources, too.
+    sources.sort();
+    sources.dedup();
     sources
 }
 
