@@ -153,7 +153,7 @@ pub enum Fact {
         /// All that it got.
         partitions: BTreeSet<Partition>,
     },
-    /// What a member of the new protocol has from now on.
+    /// What a member of a group has from now on.
     Holds {
         /// Which group.
         group: GroupId,

@@ -41,6 +41,8 @@ pub enum Protocol {
     Classic,
     /// The new protocol (KIP-848).
     Consumer,
+    /// Some the one and some the other: the group moves between them as members come and go.
+    Both,
 }
 
 /// A group.
@@ -103,9 +105,15 @@ impl Plan {
 
 fn groups(rng: &mut Rng) -> Vec<GroupPlan> {
     let count = [0, 0, 1, 1, 2][rng.index(5)];
-    let group = |_| GroupPlan {
-        protocol: if rng.chance(0.5) { Protocol::Classic } else { Protocol::Consumer },
-        members: rng.within(1..=4),
+    // A stream of their own: a world without groups of both protocols is the one that it was before there were any.
+    let mut both = Rng::new(rng.clone().bits().rotate_left(32));
+    let group = |_| {
+        let protocol = if rng.chance(0.5) { Protocol::Classic } else { Protocol::Consumer };
+        let members = rng.within(1..=4);
+        match both.chance(0.4) {
+            true => GroupPlan { protocol: Protocol::Both, members: members.max(2) },
+            false => GroupPlan { protocol, members },
+        }
     };
     (0..count).map(group).collect()
 }

@@ -138,13 +138,18 @@ impl Stage<'_> {
             self.begin(&client, Consumer::new(client.clone(), rng, targets).run());
         }
         for (id, group) in (0..).map(GroupId).zip(&plan.groups) {
-            let shared = Group::new(id, targets);
+            let shared = Group::new(id, targets, group.protocol == Protocol::Both);
             for number in 0..group.members {
                 let (client, rng) = (self.client(format!("member {number} of {id}")), self.rng());
                 let (member, shared) = (client.clone(), shared.clone());
-                match group.protocol {
-                    Protocol::Classic => self.begin(&client, ClassicMember::new(member, shared, rng).run()),
-                    Protocol::Consumer => self.begin(&client, ConsumerMember::new(member, shared, rng).run()),
+                let is_classic = match group.protocol {
+                    Protocol::Classic => true,
+                    Protocol::Consumer => false,
+                    Protocol::Both => number % 2 == 0,
+                };
+                match is_classic {
+                    true => self.begin(&client, ClassicMember::new(member, shared, rng).run()),
+                    false => self.begin(&client, ConsumerMember::new(member, shared, rng).run()),
                 }
             }
         }

@@ -1,5 +1,6 @@
-//! In the new protocol (KIP-848) no partition is with two members: who gets one gets it after the other has begun to say that it gave it
-//! up, or when nothing can have been heard of that for its session.
+//! No partition is with two members, whatever protocol they speak: who gets one gets it after the other has begun to say that it gave it
+//! up, or when nothing can have been heard of that for its session. In the classic protocol: after it has begun to come back for a
+//! rebalance, or its time for that is over.
 
 use super::Invariant;
 use crate::judge::{Fact, GroupId, Partition};

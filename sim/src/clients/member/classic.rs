@@ -5,7 +5,7 @@ use super::super::Client;
 use super::super::connection::{Connection, Lost};
 use super::assignor::{self, RANGE, ROUND_ROBIN};
 use super::{Accident, Group, MOMENT, Member, is_away};
-use crate::judge::{Fact, Partition};
+use crate::judge::Fact;
 use crate::plan;
 use millrace_io::Io;
 use millrace_io::simulated::Rng;
@@ -19,7 +19,6 @@ use millrace_proto::kafka::messages::leave_group::{LeaveGroupRequest, LeaveGroup
 use millrace_proto::kafka::messages::sync_group::{
     SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse,
 };
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The generation of who is in none.
@@ -194,8 +193,8 @@ impl ClassicMember {
         let shares = match leads {
             true => {
                 let first = self.member.rng.index(joined.members.len().max(1));
-                let partitions = self.member.group.0.targets.len();
-                assignor::assign(joined.protocol_name, joined.members.len(), first, partitions)
+                let group = &self.member.group;
+                assignor::assign(joined.protocol_name, joined.members.len(), first, group)
             }
             false => Vec::new(),
         };
@@ -215,6 +214,7 @@ impl ClassicMember {
                 })
                 .collect(),
         };
+        let sent = self.member.client.io.now();
         let answer = connection.call(self.sync_version, &request).await?;
         let synced: SyncGroupResponse<'_> =
             decode_response(&answer, self.sync_version).map_err(|e| Lost::Garbled(e.to_string()))?;
@@ -222,10 +222,7 @@ impl ClassicMember {
             self.hear(synced.error_code, "what it got").await;
             return Ok(());
         }
-        let targets = &self.member.group.0.targets;
-        let partition = |at: &u8| targets.get(usize::from(*at)).map(|target| target.partition);
-        let partitions: Option<BTreeSet<Partition>> = synced.assignment.iter().map(partition).collect();
-        let Some(partitions) = partitions else {
+        let Some(partitions) = assignor::read_assignment(&self.member.group, synced.assignment) else {
             return Err(Lost::Garbled(format!("what no leader assigned: {:?}", synced.assignment)));
         };
         // Processes of one static member follow each other; to the group they are the same.
@@ -233,7 +230,12 @@ impl ClassicMember {
         let (group, generation) = (self.member.group.0.id, joined.generation_id);
         self.member.term = generation;
         self.member.owned = partitions.iter().map(|partition| (*partition, None)).collect();
-        self.member.client.judge.note(Fact::Shared { group, generation, member, partitions });
+        if !self.member.group.0.both_protocols {
+            self.member.client.judge.note(Fact::Shared { group, generation, member, partitions });
+        }
+        // Nobody else gets it until its session is over, or the time in which it is to come back for a rebalance that begins now. That
+        // heartbeats are answered says nothing: they are while a coordinator is loading, whoever sends them, as in Kafka.
+        self.member.note_held(sent + self.session.min(self.rebalance));
         Ok(())
     }
 
@@ -262,6 +264,7 @@ impl ClassicMember {
     fn fall_out(&mut self) {
         self.member.term = NONE;
         self.member.owned.clear();
+        self.member.note_held(Duration::ZERO);
     }
 
     /// It has no id, either.

@@ -112,7 +112,7 @@ impl ConsumerMember {
         // Sometimes it takes a while to give something up.
         if surplus && (self.member.is_closing() || self.member.rng.chance(0.8)) {
             self.member.owned.retain(|partition, _| self.told.contains(partition));
-            self.note();
+            self.member.note_held(self.until);
         }
         let code = self.beat(connection).await?;
         self.hear(code, "a heartbeat").await;
@@ -175,7 +175,7 @@ impl ConsumerMember {
                 self.member.owned.entry(*partition).or_default();
             }
         }
-        self.note();
+        self.member.note_held(self.until);
         Ok(ErrorCode::None)
     }
 
@@ -188,13 +188,6 @@ impl ConsumerMember {
             instance_id: self.member.instance.as_deref(),
             ..ConsumerGroupHeartbeatRequest::default()
         }
-    }
-
-    /// Tells the judge what it has.
-    fn note(&self) {
-        let (member, group, now) = (self.member.number, self.member.group.0.id, self.member.client.io.now());
-        let partitions = self.member.owned.keys().copied().collect();
-        self.member.client.judge.note(Fact::Holds { group, member, partitions, now, until: self.until });
     }
 
     /// What a member has to do, as the coordinator says.
@@ -244,7 +237,7 @@ impl ConsumerMember {
     fn forget(&mut self) {
         self.member.owned.clear();
         self.until = Duration::ZERO;
-        self.note();
+        self.member.note_held(self.until);
         self.member.id.clear();
         (self.member.term, self.member.in_doubt) = (JOINS, false);
         (self.told, self.said, self.says_all) = (BTreeSet::new(), None, true);

@@ -8,7 +8,7 @@ mod offsets;
 
 use super::connection::{Connection, Lost};
 use super::{Client, Target};
-use crate::judge::{GroupId, Partition};
+use crate::judge::{Fact, GroupId, Partition};
 use crate::plan;
 use millrace_io::Io;
 use millrace_io::simulated::Rng;
@@ -36,15 +36,18 @@ struct Shared {
     name: String,
     /// The partitions that every member subscribes to: all of some topics.
     targets: Vec<Target>,
+    /// Members speak both protocols. When nobody is left who speaks the one, or nobody at all, the group may begin anew in the other, and
+    /// its generations with it.
+    both_protocols: bool,
     /// Those for which a commit was accepted that was sent after the closing began.
     settled: RefCell<BTreeSet<Partition>>,
 }
 
 impl Group {
     /// One whose members subscribe to the topics of these partitions.
-    pub fn new(id: GroupId, targets: &[Target]) -> Self {
+    pub fn new(id: GroupId, targets: &[Target], both_protocols: bool) -> Self {
         let (name, targets) = (id.to_string(), targets.to_vec());
-        Self(Rc::new(Shared { id, name, targets, settled: RefCell::default() }))
+        Self(Rc::new(Shared { id, name, targets, both_protocols, settled: RefCell::default() }))
     }
 
     fn topics(&self) -> BTreeSet<&str> {
@@ -155,6 +158,13 @@ impl Member {
     /// somebody else, so that the coordinator can tell the two apart.
     fn is_out_of_touch(&mut self) -> bool {
         std::mem::take(&mut self.in_doubt) && self.crashes == self.client.judge.crashes()
+    }
+
+    /// Tells the judge what it has, which nobody else gets until then.
+    fn note_held(&self, until: Duration) {
+        let (member, group, now) = (self.number, self.group.0.id, self.client.io.now());
+        let partitions = self.owned.keys().copied().collect();
+        self.client.judge.note(Fact::Holds { group, member, partitions, now, until });
     }
 
     fn accident(&mut self) -> Option<Accident> {
