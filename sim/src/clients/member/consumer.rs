@@ -195,7 +195,7 @@ impl ConsumerMember {
         match code {
             // Of an epoch that has moved on its next heartbeat tells.
             ErrorCode::None | ErrorCode::StaleMemberEpoch => {}
-            ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch => {
+            code if self.is_out(code) => {
                 self.question(code, of);
                 self.member.client.judge.note(Fact::Out);
                 let keeps_id = self.member.rng.chance(0.5);
@@ -218,13 +218,21 @@ impl ConsumerMember {
         }
     }
 
+    /// Whether it is not in the group any more. Where members speak both protocols, the group may have gone over to the other since.
+    fn is_out(&self, code: ErrorCode) -> bool {
+        match code {
+            ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch => true,
+            code => code == ErrorCode::GroupIdNotFound && self.member.group.0.both_protocols,
+        }
+    }
+
     /// Nobody is out within its session, and nobody is fenced who says the epoch that it was told: what a member is told of its place in
     /// the group is durable.
     fn question(&self, code: ErrorCode, of: &str) {
         let (now, until) = (self.member.client.io.now(), self.until);
         let explained = match code {
-            ErrorCode::UnknownMemberId => until <= now,
-            _ => self.says_all,
+            ErrorCode::FencedMemberEpoch => self.says_all,
+            _ => until <= now,
         };
         if !explained {
             self.member
@@ -256,8 +264,8 @@ impl ConsumerMember {
         let left: ConsumerGroupHeartbeatResponse<'_> =
             decode_response(&answer, self.version).map_err(|e| Lost::Garbled(e.to_string()))?;
         match left.error_code {
-            ErrorCode::None | ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId => {}
-            code if is_away(code) => {}
+            ErrorCode::None | ErrorCode::FencedInstanceId => {}
+            code if is_away(code) || self.is_out(code) => {}
             code => self.member.client.nonsense(format_args!("{code:?} for its leaving")),
         }
         Ok(())
