@@ -23,6 +23,10 @@ struct Shown {
     documentation: bool,
 }
 
+/// Settings in one answer, about: those of seven thousand topics. A resource takes a few bytes to name, may be named often, and a group need not be
+/// there, while its settings take kilobytes.
+const MOST_SETTINGS: usize = 250_000;
+
 type Configs<'a> = Result<Vec<DescribeConfigsResourceResult<'a>>, (ErrorCode, &'static str)>;
 
 pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeConfigsRequest<'_>) {
@@ -30,8 +34,12 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeConfigsRequest
     let config = call.shard.config().clone();
     let broker = config.describe();
     let shown = Shown { synonyms: request.include_synonyms, documentation: request.include_documentation };
+    let mut room = MOST_SETTINGS;
     let results = request.resources.iter().map(|resource| {
         let configs: Configs<'_> = match resource.resource_type {
+            _ if room == 0 => {
+                Err((ErrorCode::InvalidRequest, "too many settings in one answer: ask for fewer resources"))
+            }
             resource_type::TOPIC => match image.topic(resource.resource_name) {
                 Some(topic) => {
                     let effective = config.effective(&image, &topic.name);
@@ -61,6 +69,7 @@ pub(super) async fn handle<I: Io>(call: Call<I>, request: DescribeConfigsRequest
                 "only topics, groups and brokers have settings to describe so far",
             )),
         };
+        room = room.saturating_sub(configs.as_ref().map_or(0, Vec::len));
         result(&call, resource, configs)
     });
     let response =
@@ -94,14 +103,23 @@ fn of_topic<'a>(
     effective: &Effective<'a>,
     shown: Shown,
 ) -> DescribeConfigsResourceResult<'a> {
-    let (value, config_source) = effective.value(setting);
+    described(setting, effective.value(setting), effective.sources(setting), shown)
+}
+
+/// A setting of the tables, with what holds and where that is from.
+fn described<'a>(
+    setting: &'static Setting,
+    (value, config_source): (&'a str, i8),
+    sources: impl Iterator<Item = Source<'a>>,
+    shown: Shown,
+) -> DescribeConfigsResourceResult<'a> {
     DescribeConfigsResourceResult {
         name: setting.name,
         value: Some(value),
         read_only: false,
         config_source,
         is_sensitive: false,
-        synonyms: synonyms(shown, effective.sources(setting)),
+        synonyms: synonyms(shown, sources),
         config_type: setting.config_type() as i8,
         documentation: shown.documentation.then_some(setting.doc),
     }
@@ -174,17 +192,8 @@ fn of_group<'a>(
         let of_all =
             of_all.and_then(|all| Some((all.name, all.value.as_deref()?, config_source::STATIC_BROKER)));
         let default = (setting.synonym.unwrap_or(setting.name), setting.default, config_source::DEFAULT);
-        let (_, value, config_source) = given.or(of_all).unwrap_or(default);
-        DescribeConfigsResourceResult {
-            name: setting.name,
-            value: Some(value),
-            read_only: false,
-            config_source,
-            is_sensitive: false,
-            synonyms: synonyms(shown, given.into_iter().chain(of_all).chain([default])),
-            config_type: setting.config_type() as i8,
-            documentation: shown.documentation.then_some(setting.doc),
-        }
+        let (_, value, source) = given.or(of_all).unwrap_or(default);
+        described(setting, (value, source), given.into_iter().chain(of_all).chain([default]), shown)
     };
     group::SETTINGS.iter().map(describe).collect()
 }

@@ -74,7 +74,11 @@ impl<I: Io> Call<I> {
     /// before is answered.
     fn later<R: Future<Output = ()> + 'static>(self, rest: impl FnOnce(Self) -> R) {
         let Self { shard, peer, api, version, correlation_id, started, ticket } = self;
-        ticket.later(|ticket| rest(Self { shard, peer, api, version, correlation_id, started, ticket }));
+        let io = shard.io().clone();
+        let call = |ticket| Self { shard, peer, api, version, correlation_id, started, ticket };
+        if let Some(rest) = ticket.later(|ticket| rest(call(ticket))) {
+            io.spawn(rest);
+        }
     }
 
     fn close(self, why: &dyn std::fmt::Display) {

@@ -51,10 +51,10 @@ pub async fn serve<I: Io>(shard: Shard<I>, socket: I::Socket, peer: SocketAddr, 
             tracing::debug!(%peer, "idle connection closed")
         }
         // A peer that has finished waits for nothing (as in Kafka), and what waits for it ends.
-        Err(FrameError::Closed) => responses.break_off(),
+        Err(FrameError::Closed) => lose(&shard, &responses),
         Err(FrameError::Io(error)) => {
             tracing::debug!(%peer, %error, "connection lost");
-            responses.break_off();
+            lose(&shard, &responses);
         }
         Err(error) => {
             shard.metrics().kafka.refused_connections.add(1);
@@ -103,9 +103,14 @@ async fn send_answers<I: Io>(
             break;
         }
     }
-    responses.break_off();
+    lose(&shard, &responses);
     writer.shutdown();
     pulse.expire();
+}
+
+/// Nobody reads answers any more. What is left to do of requests is done without them.
+fn lose<I: Io>(shard: &Shard<I>, responses: &Responses<I::File>) {
+    responses.break_off().into_iter().for_each(|rest| shard.io().spawn(rest));
 }
 
 async fn send<W: Writer>(writer: &mut W, ready: Ready<W::File>) -> std::io::Result<()> {

@@ -42,7 +42,7 @@ pub enum Answer<F> {
 }
 
 /// What is left to do of a request. Its ticket is in it, and answers or is dropped before this completes.
-type Rest = Pin<Box<dyn Future<Output = ()>>>;
+pub type Rest = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Slot<F> {
     answer: Option<Answer<F>>,
@@ -127,15 +127,24 @@ impl<F> Responses<F> {
         wake(&self.0.writer);
     }
 
-    /// The connection is lost: drop every answer, now and later.
-    pub fn break_off(&self) {
+    /// The connection is lost: drop every answer, now and later. What is left to do of its requests is for the caller to carry on, because
+    /// it holds what they were given of the budgets as long as they have it.
+    #[must_use]
+    pub fn break_off(&self) -> Vec<Rest> {
         self.0.broken.reach();
         let dropped = std::mem::take(&mut *self.0.slots.borrow_mut());
         self.0.first.set(self.0.first.get() + dropped.len() as u64);
-        drop(dropped);
         self.0.memory.set(0);
         wake(&self.0.writer);
         wake(&self.0.reader);
+        let holding = |Slot { rest, held, .. }| -> Option<Rest> {
+            let rest = rest?;
+            Some(Box::pin(async move {
+                rest.await;
+                drop(held);
+            }))
+        };
+        dropped.into_iter().filter_map(holding).collect()
     }
 
     /// Whether the connection is lost.
@@ -251,13 +260,18 @@ impl<F> Ticket<F> {
         self.settle(answer);
     }
 
-    /// Leaves what is left to do of the request to the queue. `rest` is carried on once everything before is answered, and dropped when
-    /// the connection is lost.
-    pub fn later<R: Future<Output = ()> + 'static>(self, rest: impl FnOnce(Self) -> R) {
+    /// Leaves what is left to do of the request to the queue: `rest` is carried on once everything before is answered. When the connection
+    /// is lost already it comes back, for the caller to carry on.
+    #[must_use]
+    pub fn later<R: Future<Output = ()> + 'static>(self, rest: impl FnOnce(Self) -> R) -> Option<Rest> {
         let (queue, number) = (self.queue(), self.number);
-        let rest = rest(self);
-        if let Some(queue) = queue {
-            queue.change(number, |slot| slot.rest = Some(Box::pin(rest)));
+        let rest: Rest = Box::pin(rest(self));
+        match queue {
+            Some(queue) => {
+                queue.change(number, |slot| slot.rest = Some(rest));
+                None
+            }
+            None => Some(rest),
         }
     }
 
@@ -306,6 +320,8 @@ fn wake(slot: &RefCell<Option<Waker>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::budget::Budget;
+    use futures_util::FutureExt;
 
     fn poll(queue: &Responses<()>) -> Poll<Option<Ready<()>>> {
         queue.poll_next(&mut Context::from_waker(Waker::noop()))
@@ -346,11 +362,12 @@ mod tests {
         let queue = Responses::default();
         let (first, second, third) = (queue.ticket(vec![]), queue.ticket(vec![]), queue.ticket(vec![]));
         let (tell, told) = futures_channel::oneshot::channel();
-        second.later(|ticket| async move {
+        let kept = second.later(|ticket| async move {
             let text = told.await.expect("told");
             ticket.answer(send(text));
         });
-        third.later(|ticket| async { ticket.answer(send(b"3")) });
+        assert!(kept.is_none());
+        assert!(third.later(|ticket| async { ticket.answer(send(b"3")) }).is_none());
         assert!(poll(&queue).is_pending());
         first.answer(send(b"1"));
         let Poll::Ready(Some(ready)) = poll(&queue) else { panic!("the first is ready") };
@@ -362,20 +379,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_to_do_ends_with_the_connection() {
+    fn what_is_left_to_do_outlives_the_connection_and_so_does_what_it_holds() {
         let queue = Responses::default();
-        let (left, dropped) = (queue.ticket(vec![]), queue.ticket(vec![]));
-        let alive = Rc::new(());
-        let inside = alive.clone();
-        left.later(|ticket| async move {
-            std::future::pending::<()>().await;
-            drop((ticket, inside));
+        let budget = Budget::new(100);
+        let held = budget.reserve(60).now_or_never().expect("room");
+        let (left, dropped, late) = (queue.ticket(vec![held]), queue.ticket(vec![]), queue.ticket(vec![]));
+        let (tell, told) = futures_channel::oneshot::channel();
+        let rest = left.later(|ticket| async move {
+            told.await.expect("told");
+            ticket.answer(send(b"late"));
         });
-        assert!(poll(&queue).is_pending());
+        assert!(rest.is_none() && poll(&queue).is_pending());
         drop(dropped);
-        queue.break_off();
-        assert_eq!((Rc::strong_count(&alive), queue.in_flight()), (1, 0));
+        let mut rests = queue.break_off();
+        assert_eq!((rests.len(), queue.in_flight()), (1, 0));
         assert!(matches!(poll(&queue), Poll::Ready(None)));
+        assert!(budget.reserve(60).now_or_never().is_none(), "it holds that still");
+        assert_eq!(tell.send(()), Ok(()));
+        assert!(rests.remove(0).now_or_never().is_some());
+        assert!(budget.reserve(60).now_or_never().is_some());
+        assert!(late.later(|ticket| async { ticket.answer(send(b"late")) }).is_some(), "nobody keeps it");
     }
 
     #[test]
@@ -393,7 +416,7 @@ mod tests {
     fn late_answers_to_a_lost_connection_are_dropped() {
         let queue = Responses::default();
         let ticket = queue.ticket(vec![]);
-        queue.break_off();
+        assert!(queue.break_off().is_empty());
         ticket.answer(send(b"late"));
         assert!(matches!(poll(&queue), Poll::Ready(None)));
         assert_eq!(queue.in_flight(), 0);

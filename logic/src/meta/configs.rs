@@ -136,10 +136,11 @@ pub(super) fn alter_configs(
     let mut times = BTreeMap::new();
     requests.iter().for_each(|request| *times.entry(&request.resource).or_insert(0u32) += 1);
     let (mut replies, mut records, mut answered) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let mut of_groups = None;
     for request in requests.iter().filter(|request| answered.insert(&request.resource)) {
         let outcome = match times[&request.resource] > 1 {
             true => Err(AlterConfigError::DuplicateResource),
-            false => alter(delta, request, known).map(|made| records.extend(made)),
+            false => alter(delta, request, known, &mut of_groups).map(|made| records.extend(made)),
         };
         replies.push(ReconfigurationOutcome { resource: request.resource.clone(), outcome });
     }
@@ -150,6 +151,7 @@ fn alter(
     delta: &mut Delta,
     request: &Reconfiguration<'_>,
     known: &dyn KnownConfigs,
+    of_groups: &mut Option<usize>,
 ) -> Result<Vec<MetadataRecord>, AlterConfigError> {
     let resource = &request.resource;
     check_well_formed(&request.changes)?;
@@ -167,7 +169,7 @@ fn alter(
     }
     known.fit(resource, &after)?;
     if resource.kind == ResourceKind::Group {
-        check_room(delta.image(), resource, &after)?;
+        check_room(delta.image(), resource, &after, of_groups)?;
     }
     let set = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
     let removed = before.keys().filter(|name| !after.contains_key(*name));
@@ -205,21 +207,28 @@ fn check_well_formed(changes: &ConfigChanges<'_>) -> Result<(), AlterConfigError
     Ok(())
 }
 
-/// Whether there is room for what a group is to have. As long as copying the settings, which follows.
-fn check_room(image: &Image, resource: &ConfigResource, after: &Configs) -> Result<(), AlterConfigError> {
+/// Whether there is room for what a group is to have. `all`: what the settings of all groups take; counted once for a request, which may name
+/// many.
+fn check_room(
+    image: &Image,
+    resource: &ConfigResource,
+    after: &Configs,
+    all: &mut Option<usize>,
+) -> Result<(), AlterConfigError> {
     let size = |name: &str, configs: &Configs| -> usize {
         let settings = configs.iter().map(|(name, value)| SETTING_OVERHEAD + name.len() + value.len());
         GROUP_OVERHEAD + name.len() + settings.sum::<usize>()
     };
-    let others = image.group_configs().filter(|(name, _)| *name != resource.name);
+    let total = || image.group_configs().map(|(name, configs)| size(name, configs)).sum();
     let before = image.configs(resource).map_or(0, |configs| size(&resource.name, configs));
     let own = if after.is_empty() { 0 } else { size(&resource.name, after) };
-    let bytes = own + others.map(|(name, configs)| size(name, configs)).sum::<usize>();
+    let bytes = all.get_or_insert_with(total).saturating_sub(before) + own;
     // Whoever asks for less is let, however much there is.
-    match own <= before || bytes <= MAX_GROUP_CONFIG_BYTES {
-        true => Ok(()),
-        false => Err(AlterConfigError::TooManyGroups { bytes }),
+    if own > before && bytes > MAX_GROUP_CONFIG_BYTES {
+        return Err(AlterConfigError::TooManyGroups { bytes });
     }
+    *all = Some(bytes);
+    Ok(())
 }
 
 fn check_exists(image: &Image, resource: &ConfigResource) -> Result<(), AlterConfigError> {

@@ -195,3 +195,15 @@ fn settings_of_groups_are_bounded() {
     assert!(give(&mut controller, "0", "less").is_ok(), "less is let");
     assert!(give(&mut controller, "other", "little").is_ok(), "and makes room");
 }
+
+#[test]
+fn the_bound_holds_within_one_request() {
+    let (mut controller, value) = (controller(), "x".repeat(30_000));
+    let names: Vec<String> = (0..600).map(|n| n.to_string()).collect();
+    let give = |name: &String| change(group(name), vec![("consumer.x", Some(ConfigChange::Set(&value)))]);
+    let requests: Vec<_> = names.iter().map(give).collect();
+    let (outcomes, records) = controller.alter_configs(&requests, false, &Known);
+    let refused = outcomes.iter().filter(|outcome| outcome.outcome.is_err()).count();
+    assert!((1..100).contains(&refused), "{refused}");
+    assert_eq!(records.len(), 600 - refused);
+}

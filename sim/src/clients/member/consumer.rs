@@ -265,7 +265,8 @@ impl ConsumerMember {
             decode_response(&answer, self.version).map_err(|e| Lost::Garbled(e.to_string()))?;
         match left.error_code {
             ErrorCode::None | ErrorCode::FencedInstanceId => {}
-            code if is_away(code) || self.is_out(code) => {}
+            code if is_away(code) => {}
+            code if code != ErrorCode::FencedMemberEpoch && self.is_out(code) => {}
             code => self.member.client.nonsense(format_args!("{code:?} for its leaving")),
         }
         Ok(())
