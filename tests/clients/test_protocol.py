@@ -552,3 +552,15 @@ def test_a_new_topic_has_nothing_of_the_old(connection, bootstrap):
     assert produce(connection, name, b"new").base_offset == 0
     stale = connection.ask(wire.fetch_request("", 0, topic_id=old_id), 13)
     assert stale.responses[0].partitions[0].error_code == wire.UNKNOWN_TOPIC_ID
+
+
+@pytest.mark.millrace_only(reason="Kafka describes as many as are asked for")
+def test_settings_in_one_answer_are_bounded(bootstrap):
+    """A group need not be there to be described, and may be named often: its name takes bytes, its settings kilobytes."""
+    resource = DescribeConfigsRequest.DescribeConfigsResource
+    many = [resource(resource_type=32, resource_name="g" * 100, configuration_keys=None) for _ in range(20_000)]
+    request = DescribeConfigsRequest(resources=many, include_synonyms=False, include_documentation=False)
+    with wire.Connection(bootstrap, timeout=60) as connection:
+        codes = [result.error_code for result in connection.ask(request, 1).results]
+    assert codes[0] == 0 and codes[-1] == 42
+    assert 10_000 < codes.count(0) < 20_000
