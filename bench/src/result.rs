@@ -5,6 +5,7 @@ use crate::measure::latency::Latency;
 use crate::measure::machine::Machine;
 use crate::measure::meter::{Cpu, Memory, Point};
 use crate::measure::window::Through;
+use crate::report::figures::number;
 use crate::workload::{Bound, Groups, Load, Reading};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,6 +87,19 @@ pub struct Limit {
     pub value: f64,
 }
 
+impl Limit {
+    /// A line for people.
+    fn describe(self) -> String {
+        let value = number(self.value);
+        match self.bound {
+            Bound::Bare => format!("limit: the bare server, {value} GB for each of its CPU-seconds"),
+            Bound::Fdatasync => {
+                format!("limit: {value} appends of 16 KiB a second, each synced before the next")
+            }
+        }
+    }
+}
+
 impl Run {
     /// MB of payload a second.
     pub fn mb_per_s(&self) -> Option<f64> {
@@ -101,7 +115,8 @@ impl Run {
     pub fn describe(&self) -> Vec<String> {
         let load = self.load.as_ref().map(Load::describe);
         let reading = self.reading.as_ref().map(Reading::describe);
-        load.into_iter().chain(reading).chain(self.groups.map(Groups::describe)).collect()
+        let limit = self.limit.map(Limit::describe);
+        load.into_iter().chain(reading).chain(self.groups.map(Groups::describe)).chain(limit).collect()
     }
 
     /// GB of payload for each CPU-second of the broker.

@@ -79,6 +79,9 @@ pub struct Load {
     pub compression: Codec,
     /// Whether records have keys.
     pub keyed: bool,
+    /// On which core of a Millrace its partitions are, where its connections are all on one; on all of them when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<Core>,
 }
 
 impl Default for Load {
@@ -94,6 +97,7 @@ impl Default for Load {
             rate_mb: None,
             compression: Codec::None,
             keyed: false,
+            core: None,
         }
     }
 }
@@ -111,6 +115,7 @@ impl Load {
             rate_mb: None,
             compression: Codec::None,
             keyed: false,
+            core: None,
         }
     }
 
@@ -132,6 +137,9 @@ impl Load {
         if self.connections == 0 || self.depth == 0 || self.partitions == 0 || self.records_per_request == 0 {
             return wrong("connections, depth, partitions and records per request are at least 1");
         }
+        if self.core.is_some() && self.rate_mb.is_some() {
+            return wrong("a load on one core goes as fast as it can");
+        }
         if self.rate_mb.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
             return wrong("a rate is more than 0 MB/s");
         }
@@ -146,12 +154,17 @@ impl Load {
     pub fn describe(&self) -> String {
         let pace = self.rate_mb.map_or("as fast as it goes".to_owned(), |rate| format!("{rate} MB/s"));
         let keyed = if self.keyed { ", keyed" } else { "" };
+        let core = match self.core {
+            None => "",
+            Some(Core::Own) => " on the core of the connections",
+            Some(Core::Other) => " on another core than the connections",
+        };
         let packed = match self.compression {
             Codec::None => String::new(),
             codec => format!(", {codec}"),
         };
         format!(
-            "{} x {} B a request{packed}{keyed}, acks={}, {} connections {} deep, {} partitions, {}, {pace}",
+            "{} x {} B a request{packed}{keyed}, acks={}, {} connections {} deep, {} partitions{core}, {}, {pace}",
             self.records_per_request,
             self.record_size,
             self.acks,
@@ -316,6 +329,16 @@ impl FromStr for Acks {
             _ => Err(format!("'{text}' is none of 0, 1 and all")),
         }
     }
+}
+
+/// Where the partitions of a load are whose connections are all on one core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Core {
+    /// On the same.
+    Own,
+    /// On another.
+    Other,
 }
 
 /// What an acknowledgement promises: the same of both brokers, which takes a setting for one of them.
@@ -510,6 +533,20 @@ pub const TABLE: &[Workload] = &[
         plan: Plan::Produce(Load { partitions: 5000, ..Load::plain() }),
         headline: Headline::GbPerCpuSecond,
         bound: Some(Bound::Bare),
+    },
+    Workload {
+        name: "own-core",
+        about: "What other-core is compared with: produce-16x1k where no request leaves the core that it came to",
+        plan: Plan::Produce(Load { records_per_request: 16, core: Some(Core::Own), ..Load::plain() }),
+        headline: Headline::GbPerCpuSecond,
+        bound: None,
+    },
+    Workload {
+        name: "other-core",
+        about: "The same where every request is for a partition of another core: what the way there and back costs",
+        plan: Plan::Produce(Load { records_per_request: 16, core: Some(Core::Other), ..Load::plain() }),
+        headline: Headline::GbPerCpuSecond,
+        bound: None,
     },
     Workload {
         name: "groups-1000x3",

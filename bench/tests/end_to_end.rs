@@ -75,6 +75,16 @@ fn produced_records_are_counted_timed_and_all_there() {
 }
 
 #[test]
+fn requests_stay_on_their_core_or_all_leave_it() {
+    for (workload, least, most) in [("own-core", 0.0, 0.1), ("other-core", 0.9, 1.5)] {
+        let Some(run) = run(workload, &["--shards", "2"]) else { return };
+        let hops = run["figures"]["hops_per_request"].as_f64().unwrap();
+        assert!((least..=most).contains(&hops), "{workload}: {hops} hops a request");
+        assert!(run["checked_records"].as_u64() >= run["through"]["records"].as_u64(), "{run}");
+    }
+}
+
+#[test]
 fn a_rate_is_kept_and_latency_counts_from_the_intended_time() {
     let Some(run) = run("rate-5mb", &["--rate", "2", "--record-size", "500-1500", "--keyed"]) else { return };
     let sent = run["through"]["payload"].as_f64().unwrap() / run["wall_s"].as_f64().unwrap();

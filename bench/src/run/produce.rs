@@ -9,10 +9,11 @@ use crate::measure::meter;
 use crate::measure::window::Window;
 use crate::progress::Progress;
 use crate::target::Broker;
+use crate::wire::deal::Cores;
 use crate::wire::fetch::read_back;
 use crate::wire::prepared::{Fetch, Produce};
 use crate::wire::produce::{Outcome, Producers, Schedule, check};
-use crate::workload::Load;
+use crate::workload::{Core, Load};
 use std::collections::BTreeMap;
 use std::thread;
 
@@ -22,6 +23,9 @@ const READ_BACK: u32 = 4 << 20;
 /// Runs the load.
 pub fn measure(broker: &Broker, load: &Load, options: &Options, progress: &mut Progress) -> Result<Measured> {
     load.check()?;
+    if let Some(core) = load.core {
+        return on_one_core(broker, load, core, options, progress);
+    }
     let mut topic = Topic::create(broker, load.partitions, load.durability, options)?;
     if options.driver != Driver::Wire {
         return with_client(broker, load, topic, options, progress);
@@ -62,6 +66,44 @@ pub fn measure(broker: &Broker, load: &Load, options: &Options, progress: &mut P
         figures: BTreeMap::new(),
         checked_records,
     })
+}
+
+/// The load where connections are on one core, and partitions on one.
+fn on_one_core(
+    broker: &Broker,
+    load: &Load,
+    core: Core,
+    options: &Options,
+    progress: &mut Progress,
+) -> Result<Measured> {
+    let http = broker.http.as_deref().filter(|_| options.driver == Driver::Wire).ok_or_else(|| {
+        let what = "cores are known only of a Millrace that the harness starts, and to the wire driver";
+        Error::Usage(what.to_owned())
+    })?;
+    let cores = Cores::of(&broker.address, http)?;
+    let mut topic = Topic::create(broker, load.partitions * cores.count(), load.durability, options)?;
+    let placed = cores.place(&topic.name, topic.partitions, core)?;
+    let prepared = Produce::prepare(load, topic.id)?;
+    let window = Window::default();
+    let before = cores.hops()?;
+    let (used, outcome) = thread::scope(|scope| {
+        let (prepared, placed, window) = (&prepared, &placed, &window);
+        let part = move || Producers::connect_placed(load, prepared, window, placed)?.run();
+        let producers = scope.spawn(move || drive(options, window, part));
+        let used = meter::watch(broker, window, options.warm_up, options.time, progress);
+        window.close();
+        let outcome = join::<Outcome>(producers);
+        window.failure()?;
+        Ok::<_, Error>((used?, outcome?))
+    })?;
+    let hops = cores.hops()? - before;
+    let ends = topic.ends(window.through().records)?;
+    let latency = outcome.latencies.summary(Since::Sent);
+    let checked_records = check(&[outcome], load, &ends)?;
+    finish(broker, topic, options, &ends, checked_records)?;
+    let requests = checked_records as f64 / f64::from(load.records_per_request);
+    let figures = BTreeMap::from([("hops_per_request".to_owned(), hops as f64 / requests.max(1.0))]);
+    Ok(Measured { used, latency, latencies: BTreeMap::new(), figures, checked_records })
 }
 
 /// Reads back what was produced, if that is asked for, and deletes the topic.

@@ -19,8 +19,8 @@ pub(super) fn start(setup: &Setup) -> Result<Broker> {
     command.arg("serve").arg("--config").arg(&config).arg("--ports-file").arg(&ports);
     let version = version(&binary)?;
     let ready = ready(command, folder, || address_in(&ports, "kafka"))?;
-    let grpc = address_in(&ports, "grpc");
-    Ok(Broker { grpc, ..Broker::started(Kind::Millrace, version, ready, data) })
+    let [grpc, http] = ["grpc", "http"].map(|port| address_in(&ports, port));
+    Ok(Broker { grpc, http, ..Broker::started(Kind::Millrace, version, ready, data) })
 }
 
 fn properties(setup: &Setup, data: &Path) -> String {

@@ -114,6 +114,8 @@ pub struct Broker {
     pub address: String,
     /// host:port for gRPC clients, if it has that and it is known.
     pub grpc: Option<String>,
+    /// host:port of its metrics, the same.
+    pub http: Option<String>,
     /// Its process, if it is on this machine and known.
     pub pid: Option<u32>,
     /// Its data, if they are on this machine and known.
@@ -155,6 +157,7 @@ impl Broker {
                     version: address.clone(),
                     address: address.clone(),
                     grpc: None,
+                    http: None,
                     pid: setup.pid,
                     data: None,
                     start: None,
@@ -171,6 +174,7 @@ impl Broker {
             version,
             address: ready.address,
             grpc: None,
+            http: None,
             pid: Some(ready.process.id()),
             data: Some(data),
             start: Some(ready.took),

@@ -15,6 +15,7 @@ use millrace_proto::kafka::messages::list_offsets::{
 use millrace_proto::kafka::messages::metadata::{MetadataRequest, MetadataResponse};
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -98,7 +99,7 @@ impl Admin {
             return Err(Error::Answer(format!("topic {name} was not created: {code}: {said}")));
         }
         let until = Instant::now() + LEADERS;
-        while let Err(error) = self.offsets(name, partitions, EARLIEST) {
+        while let Err(error) = self.offsets(name, 0..partitions, EARLIEST) {
             if Instant::now() > until {
                 return Err(error);
             }
@@ -109,28 +110,35 @@ impl Admin {
 
     /// The end offset of each partition, as consumers see it.
     pub fn end_offsets(&mut self, name: &str, partitions: u32) -> Result<Vec<i64>> {
-        self.offsets(name, partitions, LATEST)
+        self.offsets(name, 0..partitions, LATEST)
     }
 
-    fn offsets(&mut self, name: &str, partitions: u32, timestamp: i64) -> Result<Vec<i64>> {
+    /// That of one partition.
+    pub fn end_offset(&mut self, name: &str, partition: u32) -> Result<i64> {
+        Ok(self.offsets(name, partition..partition + 1, LATEST)?[0])
+    }
+
+    fn offsets(&mut self, name: &str, partitions: Range<u32>, timestamp: i64) -> Result<Vec<i64>> {
         let wanted = |partition_index| ListOffsetsPartition {
             partition_index,
             timestamp,
             ..ListOffsetsPartition::default()
         };
-        let topic = ListOffsetsTopic { name, partitions: (0..number(partitions)).map(wanted).collect() };
+        let topic =
+            ListOffsetsTopic { name, partitions: partitions.clone().map(|p| wanted(number(p))).collect() };
         let request =
             ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
         let body = self.ask(7, &request)?;
         let answer: ListOffsetsResponse<'_> =
             decode_response(&body, 7).map_err(|why| Error::unreadable("ListOffsets", why))?;
-        let mut offsets = vec![None; partitions as usize];
+        let mut offsets = vec![None; partitions.len()];
         for found in answer.topics.iter().flat_map(|topic| &topic.partitions) {
             if found.error_code != ErrorCode::None {
                 let asked = format_args!("ListOffsets of {name}-{}", found.partition_index);
                 return Err(Error::code(asked, found.error_code));
             }
-            let at = usize::try_from(found.partition_index).ok().and_then(|at| offsets.get_mut(at));
+            let at = found.partition_index.checked_sub(number(partitions.start));
+            let at = at.and_then(|at| offsets.get_mut(usize::try_from(at).ok()?));
             let place = at.ok_or_else(|| Error::unreadable("ListOffsets", "a partition too many"))?;
             *place = Some(found.offset);
         }

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod answers;
 pub mod assignment;
 pub mod beats;
+pub mod deal;
 pub mod fetch;
 pub mod gather;
 pub mod groups;

@@ -6,6 +6,7 @@ use crate::measure::latency::Latencies;
 use crate::measure::window::{Through, Window};
 use crate::os::poller::Poller;
 use crate::wire::answers::{Produced, produced};
+use crate::wire::deal::Placed;
 use crate::wire::line::Line;
 use crate::wire::prepared::Produce;
 use crate::workload::{Acks, Load};
@@ -113,7 +114,8 @@ pub fn check(outcomes: &[Outcome], load: &Load, ends: &[i64]) -> Result<u64> {
     let mut records = 0;
     for (partition, end) in ends.iter().enumerate() {
         let mut tally = Tally::default();
-        outcomes.iter().for_each(|outcome| tally.add(outcome.tallies[partition]));
+        let tallies = outcomes.iter().filter_map(|outcome| outcome.tallies.get(partition));
+        tallies.for_each(|one| tally.add(*one));
         let acknowledged = tally.batches * u64::from(load.records_per_request);
         if u64::try_from(*end) != Ok(acknowledged) {
             let what = format!("{acknowledged} records sent to partition {partition}, which ends at {end}");
@@ -156,6 +158,10 @@ pub struct Producers<'a> {
     window: &'a Window,
     poller: Poller,
     producers: Vec<Producer>,
+    /// Connections that are open and do nothing.
+    _aside: Vec<Line>,
+    /// Requests go to one after the other.
+    partitions: Vec<i32>,
     next_due: u64,
     outcome: Outcome,
 }
@@ -171,14 +177,44 @@ impl<'a> Producers<'a> {
         (share, shares): (usize, usize),
     ) -> Result<Self> {
         let poller = Poller::new()?;
+        let places = (share..load.connections).step_by(shares).enumerate();
+        let lines = places.map(|(number, place)| Ok((place, Line::open(address, number, &poller)?)));
+        let lines = lines.collect::<Result<Vec<_>>>()?;
+        let partitions = (0..load.partitions).map(|partition| partition as i32).collect();
+        Ok(Self::with(load, prepared, schedule, window, (poller, lines), partitions))
+    }
+
+    /// Connects all producers of a load whose connections and partitions have places of their own.
+    pub fn connect_placed(
+        load: &'a Load,
+        prepared: &'a [Produce],
+        window: &'a Window,
+        placed: &Placed<'_>,
+    ) -> Result<Self> {
+        let (poller, mut aside) = (Poller::new()?, Vec::new());
+        let mut open = |place| Ok((place, placed.open(place, &poller, &mut aside)?));
+        let lines = (0..load.connections).map(&mut open).collect::<Result<Vec<_>>>()?;
+        let made = Self::with(load, prepared, None, window, (poller, lines), placed.partitions.clone());
+        Ok(Self { _aside: aside, ..made })
+    }
+
+    fn with(
+        load: &'a Load,
+        prepared: &'a [Produce],
+        schedule: Option<&'a Schedule>,
+        window: &'a Window,
+        (poller, lines): (Poller, Vec<(usize, Line)>),
+        partitions: Vec<i32>,
+    ) -> Self {
         let mut producers = Vec::new();
-        for place in (share..load.connections).step_by(shares) {
-            let line = Line::open(address, producers.len(), &poller)?;
+        for (place, line) in lines {
             let (in_flight, due) = (VecDeque::with_capacity(load.depth), VecDeque::new());
             producers.push(Producer { line, in_flight, due, place, sent: 0 });
         }
-        let outcome = Outcome::new(load.partitions);
-        Ok(Self { load, prepared, schedule, window, poller, producers, next_due: 0, outcome })
+        let count = partitions.iter().max().map_or(0, |last| last + 1);
+        let outcome = Outcome::new(count as u32);
+        let _aside = Vec::new();
+        Self { load, prepared, schedule, window, poller, producers, _aside, partitions, next_due: 0, outcome }
     }
 
     /// Sends until the window closes, and waits for the last answer.
@@ -264,7 +300,7 @@ impl<'a> Producers<'a> {
                 let Some(since) = since else { break };
                 let correlation_id = producer.sent as i32;
                 let place = producer.place as u64 + producer.sent * total;
-                let partition = (place % u64::from(self.load.partitions)) as i32;
+                let partition = self.partitions[(place % self.partitions.len() as u64) as usize];
                 let request = &self.prepared[(place % self.prepared.len() as u64) as usize];
                 let wire = request.batch.len() as u64;
                 producer.in_flight.push_back(Sent {

@@ -89,7 +89,7 @@ async fn send_answers<I: Io>(
     pulse: Rc<Pulse>,
     (peer, _place): (SocketAddr, impl Sized),
 ) {
-    while let Some(ready) = responses.next().await {
+    while let Some(ready) = responses.next(|| shard.io().yield_now()).await {
         let (memory, close) = (ready.memory(), ready.close);
         if let Err(error) = send(&mut writer, ready).await {
             if error.kind() == std::io::ErrorKind::TimedOut {

@@ -152,36 +152,41 @@ impl<F> Responses<F> {
         self.0.broken.is_reached()
     }
 
-    /// The answers that may be sent now, in order, with what they hold; `None` at the end of the connection.
-    pub async fn next(&self) -> Option<Ready<F>> {
-        poll_fn(|cx| self.poll_next(cx)).await
+    /// The answers that may be sent now, in order, with what they hold; `None` at the end of the connection. Waits for the end of `turn` when
+    /// there is one: what else becomes ready meanwhile leaves with it, in one send.
+    pub async fn next<T: Future>(&self, turn: impl Fn() -> T) -> Option<Ready<F>> {
+        loop {
+            poll_fn(|cx| self.poll_front(cx)).await?;
+            turn().await;
+            let ready = poll_fn(|cx| Poll::Ready(self.take_ready(cx))).await;
+            if ready.answers > 0 {
+                return Some(ready);
+            }
+        }
     }
 
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Ready<F>>> {
+    /// Waits until there is an answer at the front, or no more will come.
+    fn poll_front(&self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         if self.0.broken.is_reached() {
             return Poll::Ready(None);
         }
         // Whoever answers while we look need not wake us.
         self.0.writer.take();
+        if self.carry_on(cx) {
+            return Poll::Ready(Some(()));
+        }
+        if self.0.finished.get() && self.0.slots.borrow().is_empty() {
+            return Poll::Ready(None);
+        }
+        *self.0.writer.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn take_ready(&self, cx: &mut Context<'_>) -> Ready<F> {
         let mut ready = Ready { pieces: Vec::new(), held: Vec::new(), answers: 0, close: false };
-        let mut slots = self.0.slots.borrow_mut();
-        while !ready.close
-            && let Some(front) = slots.front_mut()
-        {
-            if front.answer.is_none() {
-                let Some(mut rest) = front.rest.take() else { break };
-                // It answers into the queue.
-                drop(slots);
-                let pending = rest.as_mut().poll(cx).is_pending();
-                slots = self.0.slots.borrow_mut();
-                let Some(front) = slots.front_mut() else { break };
-                if pending {
-                    front.rest = Some(rest);
-                    break;
-                }
-                continue;
-            }
-            let Some(Slot { answer: Some(answer), held, .. }) = slots.pop_front() else { break };
+        while !ready.close && self.carry_on(cx) {
+            let front = self.0.slots.borrow_mut().pop_front();
+            let Some(Slot { answer: Some(answer), held, .. }) = front else { break };
             self.0.first.set(self.0.first.get() + 1);
             ready.answers += 1;
             ready.held.extend(held);
@@ -191,14 +196,29 @@ impl<F> Responses<F> {
                 Answer::Close => ready.close = true,
             }
         }
-        if ready.answers > 0 {
-            return Poll::Ready(Some(ready));
+        ready
+    }
+
+    /// Does what is left to do of the request at the front, as far as it goes now; whether it is answered.
+    fn carry_on(&self, cx: &mut Context<'_>) -> bool {
+        let mut slots = self.0.slots.borrow_mut();
+        while let Some(front) = slots.front_mut() {
+            if front.answer.is_some() {
+                return true;
+            }
+            let Some(mut rest) = front.rest.take() else { break };
+            // It answers into the queue.
+            drop(slots);
+            let pending = rest.as_mut().poll(cx).is_pending();
+            slots = self.0.slots.borrow_mut();
+            if pending {
+                if let Some(front) = slots.front_mut() {
+                    front.rest = Some(rest);
+                }
+                break;
+            }
         }
-        if self.0.finished.get() && slots.is_empty() {
-            return Poll::Ready(None);
-        }
-        *self.0.writer.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
+        false
     }
 
     /// Bytes of answers have left memory.
@@ -322,9 +342,11 @@ mod tests {
     use super::*;
     use crate::net::budget::Budget;
     use futures_util::FutureExt;
+    use std::future::ready;
+    use std::pin::pin;
 
     fn poll(queue: &Responses<()>) -> Poll<Option<Ready<()>>> {
-        queue.poll_next(&mut Context::from_waker(Waker::noop()))
+        pin!(queue.next(|| ready(()))).poll(&mut Context::from_waker(Waker::noop()))
     }
 
     fn text(ready: &Ready<()>) -> Vec<u8> {
@@ -355,6 +377,20 @@ mod tests {
         queue.finish();
         assert!(matches!(poll(&queue), Poll::Ready(Some(Ready { answers: 1, .. }))));
         assert!(matches!(poll(&queue), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn what_becomes_ready_within_the_turn_leaves_with_it() {
+        let queue = Responses::default();
+        let (first, second) = (queue.ticket(vec![]), Cell::new(Some(queue.ticket(vec![]))));
+        first.answer(send(b"1"));
+        let turn = || {
+            second.take().expect("one turn").answer(send(b"2"));
+            ready(())
+        };
+        let next = pin!(queue.next(turn)).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Some(sent)) = next else { panic!("both are ready") };
+        assert_eq!((text(&sent), sent.answers), (b"12".to_vec(), 2));
     }
 
     #[test]

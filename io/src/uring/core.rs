@@ -28,7 +28,7 @@ pub(super) struct Core {
     pub(super) pipes: RefCell<Pipes>,
     pub(super) pace: Pace,
     /// Kept from one durable write to the next.
-    pub(super) aligned: Cell<Option<Aligned>>,
+    pub(super) aligned: RefCell<Vec<Aligned>>,
     pub(super) timers: Timers,
     pub(super) helper: Helper,
     pub(super) termination: Arc<Termination>,
@@ -69,7 +69,7 @@ impl Core {
             counters: Count::default(),
             pipes: RefCell::new(pipes),
             pace: Pace::new(started),
-            aligned: Cell::default(),
+            aligned: RefCell::default(),
             timers: Timers::default(),
             helper: Helper::default(),
             termination,

@@ -11,8 +11,8 @@ use std::io;
 use std::rc::Rc;
 use std::task::Waker;
 
-/// Unread bytes after which a connection stops receiving until they are read. The kernel may have filled 32 more
-/// buffers (256 KiB) by the time it stops.
+/// Unread bytes after which a connection stops receiving until they are read. The kernel may have filled 64 more
+/// buffers (640 KiB) by the time it stops.
 const MAX_HELD: usize = 128 << 10;
 
 /// Bytes in the order in which they came.

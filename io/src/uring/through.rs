@@ -11,8 +11,9 @@ use std::io::{Error, ErrorKind, Result};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-/// Buffers up to this size are kept for the next write.
+/// Buffers up to this size are kept for the next write, and so many of them.
 const KEEP_UP_TO: usize = 4 << 20;
+const KEEP: usize = 2;
 
 /// Bytes whose address and capacity are multiples of [`BLOCK`], as direct I/O wants them.
 pub(super) struct Aligned {
@@ -83,10 +84,8 @@ pub(super) async fn write_through(core: &Rc<Core>, file: &File, offset: u64, buf
     if len == 0 {
         return Ok(());
     }
-    let mut aligned = match core.aligned.take() {
-        Some(kept) if kept.capacity >= len => kept,
-        _ => Aligned::with_room(len),
-    };
+    let kept = core.aligned.borrow_mut().pop().filter(|kept| kept.capacity >= len);
+    let mut aligned = kept.unwrap_or_else(|| Aligned::with_room(len));
     aligned.len = 0;
     bufs.iter().for_each(|buf| aligned.push(buf));
     aligned.fill_block();
@@ -107,8 +106,9 @@ pub(super) async fn write_through(core: &Rc<Core>, file: &File, offset: u64, buf
         c.writes += 1;
         c.syncs += 1;
     });
-    if aligned.capacity <= KEEP_UP_TO {
-        core.aligned.set(Some(aligned));
+    let mut kept = core.aligned.borrow_mut();
+    if aligned.capacity <= KEEP_UP_TO && kept.len() < KEEP {
+        kept.push(aligned);
     }
     Ok(())
 }

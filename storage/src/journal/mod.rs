@@ -8,6 +8,9 @@
 //!
 //! The blocks of the file were written before, and a frame is written past the page cache: that takes one operation, where a
 //! sync of a log that grew takes a commit of the file system's journal besides.
+//!
+//! What comes while a frame is on its way need not wait for it: the next one leaves at once. A start reads frames up to the first that
+//! is not whole, so a frame counts only when those before it are there, too.
 
 pub(crate) mod found;
 
@@ -35,6 +38,9 @@ const LARGEST_ENTRY: usize = 512 << 10;
 /// Bytes that wait for the journal at most: what more comes is synced by its log. Requests are answered and their memory given
 /// back when a log is written, so nothing else bounds what a slow disk lets gather here.
 const MAX_PENDING: usize = 4 * MAX_FRAME;
+/// Frames on their way to the disk at most. A frame takes a quarter of a half: they do not come round to one that is still on its way.
+const AT_ONCE: usize = 4;
+const _: () = assert!(AT_ONCE <= 4, "three behind the last frame of a half do not fill the other one");
 /// How many logs make their files durable at once when a half is full.
 const SETTLE_AT_ONCE: usize = 8;
 /// How long a journal that could not be made for want of room is done without.
@@ -87,7 +93,26 @@ struct Inner<I: Io> {
     pending: RefCell<VecDeque<Pending>>,
     /// Their bytes.
     pending_bytes: Cell<usize>,
-    writing: Cell<bool>,
+    /// A task that will write was started, and has not looked at what there is yet.
+    starting: Cell<bool>,
+    flight: RefCell<Flight>,
+}
+
+/// Frames that were handed to the disk, and of which their logs do not know yet what became of them.
+#[derive(Default)]
+struct Flight {
+    frames: VecDeque<Frame>,
+    /// The number of the first of them.
+    first: u64,
+    /// A frame is not there: those behind it are worth nothing.
+    torn: bool,
+}
+
+struct Frame {
+    /// Whose it is, and from where to where.
+    members: Vec<(Rc<dyn Member>, (i64, i64))>,
+    /// Whether it is there, once that is known.
+    written: Option<bool>,
 }
 
 struct Pending {
@@ -147,6 +172,33 @@ impl<F> Ready<F> {
     }
 }
 
+impl Flight {
+    fn is_full(&self) -> bool {
+        self.frames.len() >= AT_ONCE
+    }
+
+    /// A frame leaves. Its number.
+    fn depart(&mut self, members: Vec<Rc<dyn Member>>, entries: &[JournalEntry]) -> u64 {
+        let offsets = entries.iter().map(|entry| (entry.base, entry.end));
+        self.frames.push_back(Frame { members: members.into_iter().zip(offsets).collect(), written: None });
+        self.first + self.frames.len() as u64 - 1
+    }
+
+    /// It is there, or is not. Of whom the fate is known now, each with its offsets and whether it can rely on them.
+    fn arrive(&mut self, number: u64, written: bool) -> Vec<(Rc<dyn Member>, (i64, i64), bool)> {
+        self.frames[(number - self.first) as usize].written = Some(written);
+        let mut known = Vec::new();
+        while let Some(there) = self.frames.front().and_then(|frame| frame.written)
+            && let Some(frame) = self.frames.pop_front()
+        {
+            self.first += 1;
+            self.torn |= !there;
+            known.extend(frame.members.into_iter().map(|(member, offsets)| (member, offsets, !self.torn)));
+        }
+        known
+    }
+}
+
 impl<I: Io> Journal<I> {
     /// The journal of `shard` in the data directory `dir`, of about `bytes` bytes; `number` is one that no journal there has. Nothing is
     /// made before a log hands something over.
@@ -160,7 +212,8 @@ impl<I: Io> Journal<I> {
             state: RefCell::new(State::Absent(io.now())),
             pending: RefCell::default(),
             pending_bytes: Cell::new(0),
-            writing: Cell::new(false),
+            starting: Cell::new(false),
+            flight: RefCell::default(),
             io,
         }))
     }
@@ -197,8 +250,8 @@ impl<I: Io> Journal<I> {
         inner.pending_bytes.set(waiting);
         let entry = JournalEntry { topic_id, partition, base, end, bytes: bytes.to_vec() };
         inner.pending.borrow_mut().push_back(Pending { member: member.clone(), entry, bytes: len });
-        if !inner.writing.replace(true) {
-            inner.io.spawn(inner.clone().write_all());
+        if !inner.flight.borrow().is_full() && !inner.starting.replace(true) {
+            inner.io.spawn(inner.clone().write_pending());
         }
         true
     }
@@ -269,25 +322,36 @@ impl<I: Io> Inner<I> {
         self.io.sync_dir(&self.dir).await
     }
 
-    async fn write_all(self: Rc<Self>) {
+    async fn write_pending(self: Rc<Self>) {
         loop {
+            self.starting.set(false);
+            if self.flight.borrow().is_full() {
+                // Whoever writes the first of them goes on.
+                break;
+            }
             let (members, entries) = self.take();
             if entries.is_empty() {
                 break;
             }
-            if self.write(&members, &entries).await {
-                for (member, entry) in members.iter().zip(&entries) {
-                    member.journaled((entry.base, entry.end));
-                }
-            } else {
+            let Some((file, at, place)) = self.place(&members, &entries) else {
                 members.into_iter().for_each(|member| member.not_journaled());
+                continue;
+            };
+            let number = self.flight.borrow_mut().depart(members, &entries);
+            let written = self.io.write_through(&file, at, encode_journal_frame(place, &entries)).await;
+            if let Err(error) = &written {
+                tracing::error!(dir = %self.dir.display(), %error, "the journal cannot be written: each log is synced by itself until the restart");
+                *self.state.borrow_mut() = State::Broken;
+            }
+            let known = self.flight.borrow_mut().arrive(number, written.is_ok());
+            for (member, offsets, there) in known {
+                if there { member.journaled(offsets) } else { member.not_journaled() }
             }
         }
-        self.writing.set(false);
     }
 
     fn take(&self) -> (Vec<Rc<dyn Member>>, Vec<JournalEntry>) {
-        let most = MAX_FRAME.min(self.half as usize / 2);
+        let most = MAX_FRAME.min(self.half as usize / 4);
         let mut pending = self.pending.borrow_mut();
         let (mut bytes, mut members, mut entries) = (0, Vec::new(), Vec::new());
         let fits = |next: &Pending, bytes| bytes == 0 || bytes + next.bytes <= most;
@@ -303,34 +367,30 @@ impl<I: Io> Inner<I> {
         (members, entries)
     }
 
-    /// Writes a frame; whether that survives a power cut.
-    async fn write(self: &Rc<Self>, members: &[Rc<dyn Member>], entries: &[JournalEntry]) -> bool {
+    /// Where a frame of these goes, which its half knows from now on. `None` if it goes nowhere.
+    fn place(
+        self: &Rc<Self>,
+        members: &[Rc<dyn Member>],
+        entries: &[JournalEntry],
+    ) -> Option<(I::File, u64, JournalPlace)> {
         let bytes = entries.iter().flat_map(|entry| &entry.bytes).map(Bytes::len).sum();
         let len = journal_frame_len(entries.len(), bytes).next_multiple_of(BLOCK);
-        let (file, at, place) = {
-            let mut state = self.state.borrow_mut();
-            let State::Ready(ready) = &mut *state else { return false };
-            let (at, left) = ready.room(self.half, len);
-            if let Some(left) = left {
-                self.io.spawn(self.clone().leave(left));
-            }
-            let Some(at) = at else { return false };
-            let half = &mut ready.halves[ready.current];
-            half.used += len;
-            // Before it is written: a half is left for all that may be in it.
-            for (member, entry) in members.iter().zip(entries) {
-                half.members.insert((entry.topic_id, entry.partition), (member.clone(), entry.end));
-            }
-            let place = ready.place;
-            ready.place.sequence += 1;
-            (ready.file.clone(), at, place)
-        };
-        let written = self.io.write_through(&file, at, encode_journal_frame(place, entries)).await;
-        if let Err(error) = &written {
-            tracing::error!(dir = %self.dir.display(), %error, "the journal cannot be written: each log is synced by itself until the restart");
-            *self.state.borrow_mut() = State::Broken;
+        let mut state = self.state.borrow_mut();
+        let State::Ready(ready) = &mut *state else { return None };
+        let (at, left) = ready.room(self.half, len);
+        if let Some(left) = left {
+            self.io.spawn(self.clone().leave(left));
         }
-        written.is_ok()
+        let at = at?;
+        let half = &mut ready.halves[ready.current];
+        half.used += len;
+        // Before it is written: a half is left for all that may be in it.
+        for (member, entry) in members.iter().zip(entries) {
+            half.members.insert((entry.topic_id, entry.partition), (member.clone(), entry.end));
+        }
+        let place = ready.place;
+        ready.place.sequence += 1;
+        Some((ready.file.clone(), at, place))
     }
 
     /// Makes every log that is in the half independent of it; then it may be written again.
@@ -374,5 +434,56 @@ impl<I: Io> Inner<I> {
                     JournalPlace { generation: ready.place.generation + 1, sequence: 0, ..ready.place };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Member for Nobody {
+        fn journaled(&self, _: (i64, i64)) {}
+        fn not_journaled(self: Rc<Self>) {}
+        fn settle(self: Rc<Self>, _: i64) -> Pin<Box<dyn Future<Output = bool>>> {
+            Box::pin(std::future::ready(true))
+        }
+    }
+
+    /// A frame of one entry that begins at `base` leaves.
+    fn depart(flight: &mut Flight, base: i64) -> u64 {
+        let entry =
+            JournalEntry { topic_id: Uuid::nil(), partition: 0, base, end: base + 1, bytes: Vec::new() };
+        flight.depart(vec![Rc::new(Nobody)], &[entry])
+    }
+
+    /// It arrives: of what the fate is known then, by its base.
+    fn arrive(flight: &mut Flight, number: u64, written: bool) -> Vec<(i64, bool)> {
+        flight.arrive(number, written).into_iter().map(|(_, (base, _), there)| (base, there)).collect()
+    }
+
+    #[test]
+    fn a_frame_counts_when_those_before_it_are_there() {
+        let mut flight = Flight::default();
+        let [first, second, third, fourth] = [1, 2, 3, 4].map(|base| depart(&mut flight, base));
+        assert!(flight.is_full());
+        assert_eq!(arrive(&mut flight, second, true), []);
+        assert_eq!(arrive(&mut flight, fourth, true), []);
+        assert!(flight.is_full(), "what is behind a frame may be read only if that is there");
+        assert_eq!(arrive(&mut flight, first, true), [(1, true), (2, true)]);
+        assert_eq!(arrive(&mut flight, third, true), [(3, true), (4, true)]);
+        let fifth = depart(&mut flight, 5);
+        assert_eq!(arrive(&mut flight, fifth, true), [(5, true)]);
+    }
+
+    #[test]
+    fn nothing_counts_behind_a_frame_that_is_not_there() {
+        let mut flight = Flight::default();
+        let (first, second) = (depart(&mut flight, 1), depart(&mut flight, 2));
+        assert_eq!(arrive(&mut flight, second, true), []);
+        assert_eq!(arrive(&mut flight, first, false), [(1, false), (2, false)]);
+        let third = depart(&mut flight, 3);
+        assert_eq!(arrive(&mut flight, third, true), [(3, false)]);
     }
 }

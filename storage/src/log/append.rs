@@ -167,7 +167,13 @@ impl<I: Io> Inner<I> {
             let next = self.state.borrow_mut().next_write();
             let Some(write) = next else { break };
             let Write { file, position, bufs, bytes, offsets } = write;
-            self.hand_over(offsets, &bufs);
+            if self.hand_over(offsets, &bufs) {
+                // The disk takes longer than the copy into the page cache, so it should begin first: one turn for the journal to make
+                // its frame, one for the core to submit it.
+                for _ in 0..2 {
+                    self.io.yield_now().await;
+                }
+            }
             if let Err(e) = self.io.write_at(&file, position, bufs).await {
                 self.stop_writing("write", e);
                 break;
@@ -181,17 +187,17 @@ impl<I: Io> Inner<I> {
         self.changed.notify();
     }
 
-    /// Gives the journal what is written now, where there is one and it takes it.
-    fn hand_over(self: &Rc<Self>, offsets: (i64, i64), bufs: &[Bytes]) {
+    /// Gives the journal what is written now, where there is one and it takes it. Whether it did.
+    fn hand_over(self: &Rc<Self>, offsets: (i64, i64), bufs: &[Bytes]) -> bool {
         let journal = self.journal.borrow();
-        let Some((journal, key)) = &*journal else { return };
-        let Some(journal) = journal.upgrade() else { return };
-        if self.state.borrow().may_hand_over(offsets.0) {
-            let member: Rc<dyn Member> = self.clone();
-            if journal.add(&member, *key, offsets, bufs) {
-                self.state.borrow_mut().handed = offsets.1;
-            }
+        let Some((journal, key)) = &*journal else { return false };
+        let Some(journal) = journal.upgrade() else { return false };
+        let member: Rc<dyn Member> = self.clone();
+        let taken = self.state.borrow().may_hand_over(offsets.0) && journal.add(&member, *key, offsets, bufs);
+        if taken {
+            self.state.borrow_mut().handed = offsets.1;
         }
+        taken
     }
 
     fn stop_writing(&self, operation: &'static str, reason: std::io::Error) {
