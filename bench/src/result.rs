@@ -274,7 +274,8 @@ pub mod tests {
     fn what_was_done_is_told() {
         let groups = Some(Groups { groups: 10, members: 3, partitions: 4, every_ms: 500 });
         let told = Run { groups, ..run("a", 1, 1.0) }.describe();
-        assert!(told.len() == 2 && told[1].contains("10 groups"), "{told:?}");
+        assert!(told.len() == 3 && told[1].contains("10 groups"), "{told:?}");
+        assert_eq!(told[2], "limit: the bare server, 8.00 GB for each of its CPU-seconds");
     }
 
     #[test]

@@ -1,45 +1,77 @@
 //! Records of one partition that have arrived and were not taken yet.
+//!
+//! They come as whole batches, as they are in the log, compressed or not: the broker hands them on, and it is here that they are checked and
+//! taken apart, one batch after the other. A broker that does not know of that sends them one by one.
 
+use crate::error::Error;
 use crate::record::{ConsumedRecord, Header, TimestampType};
+use bytes::Bytes;
+use millrace_proto::batch::{self, BatchError};
+use millrace_proto::compression::{Caps, Codec};
 use millrace_proto::grpc::v1;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tonic::Code;
 
 /// See above.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
-    leader_epoch: Option<i32>,
-    timestamp_type: TimestampType,
     /// Behind the newest record that could be read when these were.
     pub(crate) high_watermark: i64,
     /// Where to go on when these have been taken.
     pub(crate) next_offset: i64,
-    records: VecDeque<v1::ConsumedRecord>,
+    /// Earlier ones have been taken before: they are there because a batch comes whole.
+    from: i64,
+    records: VecDeque<ConsumedRecord>,
+    batches: Bytes,
     /// What is granted anew once these have been taken.
     pub(crate) credit: i64,
 }
 
 impl Arrived {
-    /// All that is in a response; the last one has its credit.
-    pub(crate) fn all(records: v1::ConsumedRecords) -> impl Iterator<Item = Self> {
+    /// All that is in a response; the last one has its credit. `reached` says how far a partition has been read.
+    pub(crate) fn all(
+        records: v1::ConsumedRecords,
+        reached: impl Fn(&(Arc<str>, i32)) -> Option<i64>,
+    ) -> impl Iterator<Item = Self> {
         let last = records.sets.len().saturating_sub(1);
         let bytes = records.bytes;
-        records.sets.into_iter().enumerate().map(move |(index, set)| Self {
-            timestamp_type: match set.timestamp_type() {
-                v1::TimestampType::Unspecified => TimestampType::None,
-                v1::TimestampType::CreateTime => TimestampType::CreateTime,
-                v1::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
-            },
-            topic: set.topic.into(),
-            partition: set.partition,
-            leader_epoch: set.leader_epoch,
-            high_watermark: set.high_watermark,
-            next_offset: set.next_offset,
-            records: set.records.into(),
-            credit: if index == last { bytes } else { 0 },
+        records.sets.into_iter().enumerate().map(move |(index, set)| {
+            let credit = if index == last { bytes } else { 0 };
+            let mut arrived = Self::of(set, credit);
+            arrived.from = reached(&arrived.key()).unwrap_or(0);
+            arrived
         })
+    }
+
+    fn of(set: v1::RecordSet, credit: i64) -> Self {
+        let timestamp_type = match set.timestamp_type() {
+            v1::TimestampType::Unspecified => TimestampType::None,
+            v1::TimestampType::CreateTime => TimestampType::CreateTime,
+            v1::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
+        };
+        let (topic, partition, leader_epoch): (Arc<str>, _, _) =
+            (set.topic.into(), set.partition, set.leader_epoch);
+        let record = |record: v1::ConsumedRecord| {
+            let headers = record.headers.into_iter().map(|h| Header { key: h.key, value: h.value });
+            ConsumedRecord {
+                topic: topic.clone(),
+                partition,
+                offset: record.offset,
+                timestamp_ms: record.timestamp_ms,
+                timestamp_type,
+                key: record.key,
+                value: record.value,
+                headers: headers.collect(),
+                leader_epoch,
+            }
+        };
+        let records = set.records.into_iter().map(record).collect();
+        let (high_watermark, next_offset, batches) =
+            (set.high_watermark, set.next_offset, set.record_batches);
+        Self { topic, partition, high_watermark, next_offset, from: 0, records, batches, credit }
     }
 
     /// Its partition.
@@ -48,19 +80,125 @@ impl Arrived {
     }
 
     /// The next record.
-    pub(crate) fn take(&mut self) -> Option<ConsumedRecord> {
-        let record = self.records.pop_front()?;
-        let headers = record.headers.into_iter().map(|h| Header { key: h.key, value: h.value });
-        Some(ConsumedRecord {
-            topic: self.topic.clone(),
-            partition: self.partition,
-            offset: record.offset,
-            timestamp_ms: record.timestamp_ms,
-            timestamp_type: self.timestamp_type,
-            key: record.key,
-            value: record.value,
-            headers: headers.collect(),
-            leader_epoch: self.leader_epoch,
-        })
+    ///
+    /// # Errors
+    /// A batch is damaged. Nothing behind it can be read.
+    pub(crate) fn take(&mut self) -> Result<Option<ConsumedRecord>, Error> {
+        loop {
+            if let Some(record) = self.records.pop_front() {
+                return Ok(Some(record));
+            }
+            if self.batches.is_empty() {
+                return Ok(None);
+            }
+            if let Err(error) = self.open_batch() {
+                self.batches.clear();
+                self.records.clear();
+                let name = format!("{}-{}", self.topic, self.partition);
+                return Err(Error::new(Code::DataLoss, error.to_string()).about(&name));
+            }
+        }
+    }
+
+    /// Takes the first batch apart.
+    fn open_batch(&mut self) -> Result<(), BatchError> {
+        let header = batch::verify(&self.batches)?;
+        let whole = self.batches.split_to(header.size());
+        if header.is_control() {
+            return Ok(());
+        }
+        let plain = match header.codec()? {
+            Codec::None => whole,
+            _ => batch::inflate(&whole, &Caps::default())?.into(),
+        };
+        let timestamp_type = match header.timestamp_type() {
+            batch::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
+            batch::TimestampType::CreateTime if header.max_timestamp < 0 => TimestampType::None,
+            batch::TimestampType::CreateTime => TimestampType::CreateTime,
+        };
+        // What is not compressed is borrowed from the batch.
+        let mut scratch = Vec::new();
+        for record in batch::records(&plain, &mut scratch, &Caps::default())? {
+            let record = record?;
+            if record.offset < self.from {
+                continue;
+            }
+            let part = |bytes: Option<&[u8]>| bytes.map(|bytes| plain.slice_ref(bytes));
+            let headers = record.headers.map(|header| Header {
+                key: String::from_utf8_lossy(header.key).into_owned(),
+                value: part(header.value),
+            });
+            self.records.push_back(ConsumedRecord {
+                topic: self.topic.clone(),
+                partition: self.partition,
+                offset: record.offset,
+                timestamp_ms: record.timestamp,
+                timestamp_type,
+                key: part(record.key),
+                value: part(record.value),
+                headers: headers.collect(),
+                leader_epoch: Some(header.leader_epoch).filter(|epoch| *epoch >= 0),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_proto::batch::{Builder, Options, RecordHeader};
+
+    fn batch(base_offset: i64, values: &[&[u8]], codec: Codec, control: bool) -> Vec<u8> {
+        let mut builder = Builder::new();
+        for value in values {
+            let headers = [RecordHeader { key: b"\xffh", value: Some(b"x") }];
+            builder.push(7, None, Some(value), &headers).expect("fits");
+        }
+        let options = Options { base_offset, codec, control, leader_epoch: 3, ..Options::default() };
+        builder.finish(&options).expect("a batch").to_vec()
+    }
+
+    fn arrived(batches: Vec<u8>, from: i64) -> Arrived {
+        let set = v1::RecordSet { topic: "t".into(), record_batches: batches.into(), ..Default::default() };
+        let records = v1::ConsumedRecords { bytes: 100, sets: vec![set] };
+        let mut all = Arrived::all(records, |key| (key.1 == 0).then_some(from));
+        all.next().expect("a set")
+    }
+
+    #[test]
+    fn batches_are_taken_apart_from_where_reading_goes_on() {
+        for codec in Codec::ALL {
+            let batches = [
+                batch(10, &[b"a", b"b", b"c"], codec, false),
+                batch(13, &[b"\0\0\0\0"], Codec::None, true),
+                batch(14, &[b"d"], codec, false),
+            ];
+            let mut set = arrived(batches.concat(), 12);
+            let first = set.take().expect("whole").expect("a record");
+            assert_eq!((first.offset, first.value.as_deref()), (12, Some(&b"c"[..])));
+            assert_eq!((first.timestamp_ms, first.timestamp_type), (7, TimestampType::CreateTime));
+            assert_eq!(first.leader_epoch, Some(3));
+            let header = Header { key: "\u{fffd}h".to_owned(), value: Some(Bytes::from_static(b"x")) };
+            assert_eq!(first.headers, [header]);
+            assert_eq!(set.take().expect("whole").map(|record| record.offset), Some(14));
+            assert_eq!(set.take(), Ok(None));
+            assert_eq!(set.credit, 100);
+        }
+    }
+
+    #[test]
+    fn damage_is_told_and_nothing_behind_it_is_read() {
+        let mut bytes =
+            [batch(0, &[b"a"], Codec::None, false), batch(1, &[b"b"], Codec::None, false)].concat();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        bytes.extend(batch(2, &[b"c"], Codec::None, false));
+        let mut set = arrived(bytes, 0);
+        assert_eq!(set.take().expect("whole").map(|record| record.offset), Some(0));
+        let error = set.take().expect_err("the second is damaged");
+        assert_eq!(error.code, Code::DataLoss);
+        assert!(error.message.starts_with("t-0: "), "{error}");
+        assert_eq!(set.take(), Ok(None));
     }
 }

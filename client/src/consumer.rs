@@ -45,6 +45,7 @@ impl ConsumerBuilder {
         let start = v1::ConsumeStart {
             credit_bytes: Some(8 << 20),
             max_message_bytes: Some(1 << 20),
+            record_batches: true,
             ..v1::ConsumeStart::default()
         };
         Self { stub, start, max_poll_records: 500 }
@@ -68,7 +69,7 @@ impl ConsumerBuilder {
         self
     }
 
-    /// The largest message that the broker sends, unless one record is larger. Default: 1 MiB.
+    /// The largest message that the broker sends, unless one batch of records is larger. Default: 1 MiB.
     pub fn message_bytes(mut self, bytes: i32) -> Self {
         self.start.max_message_bytes = Some(bytes);
         self
@@ -100,6 +101,7 @@ impl ConsumerBuilder {
             ended: false,
             stream: None,
             sets: VecDeque::new(),
+            failure: None,
             owed: 0,
             backoff: Backoff::default(),
             wait_until: None,
@@ -155,6 +157,8 @@ pub struct Consumer {
     ended: bool,
     stream: Option<Stream>,
     sets: VecDeque<Arrived>,
+    /// To be told with the next call.
+    failure: Option<Error>,
     /// Credit that was used and not yet granted anew.
     owed: i64,
     backoff: Backoff,
@@ -172,8 +176,11 @@ impl Consumer {
     /// which there is nothing more.
     pub async fn next(&mut self) -> Option<Result<ConsumedRecord, Error>> {
         loop {
+            if let Some(error) = self.failure.take() {
+                return Some(Err(error));
+            }
             if let Some(record) = self.take_arrived() {
-                return Some(Ok(record));
+                return Some(record);
             }
             if self.ended {
                 return None;
@@ -197,7 +204,13 @@ impl Consumer {
         while records.len() < self.max_poll_records
             && let Some(record) = self.take_arrived()
         {
-            records.push(record);
+            match record {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    self.failure = Some(error);
+                    break;
+                }
+            }
         }
         Ok(records)
     }
@@ -279,14 +292,26 @@ impl Consumer {
         Ok(self.progress.values().cloned().collect())
     }
 
-    fn take_arrived(&mut self) -> Option<ConsumedRecord> {
+    fn take_arrived(&mut self) -> Option<Result<ConsumedRecord, Error>> {
         while let Some(set) = self.sets.front_mut() {
-            let position = self.progress.get_mut(&(set.topic.clone(), set.partition));
-            if let Some(record) = set.take() {
-                if let Some(position) = position {
-                    position.next_offset = record.offset + 1;
+            let key = set.key();
+            let taken = set.take();
+            let position = self.progress.get_mut(&key);
+            match taken {
+                Ok(Some(record)) => {
+                    if let Some(position) = position {
+                        position.next_offset = record.offset + 1;
+                    }
+                    return Some(Ok(record));
                 }
-                return Some(record);
+                Ok(None) => {}
+                Err(error) => {
+                    // The others go on, by another call: the broker knows of nothing.
+                    self.progress.remove(&key);
+                    self.ended = self.progress.is_empty();
+                    self.restart();
+                    return Some(Err(error));
+                }
             }
             if let Some(position) = position {
                 position.next_offset = set.next_offset;
@@ -381,12 +406,14 @@ impl Consumer {
     }
 
     fn on_records(&mut self, records: v1::ConsumedRecords) {
-        for set in Arrived::all(records) {
+        let reached = |key: &Key| self.progress.get(key).map(|position| position.next_offset);
+        let sets: Vec<_> = Arrived::all(records, reached).collect();
+        for set in &sets {
             if let Some(position) = self.progress.get_mut(&set.key()) {
                 position.high_watermark = set.high_watermark;
             }
-            self.sets.push_back(set);
         }
+        self.sets.extend(sets);
     }
 
     fn on_failed(&mut self, failed: v1::PartitionFailed) -> Result<(), Error> {

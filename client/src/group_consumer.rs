@@ -246,9 +246,14 @@ impl GroupConsumer {
     fn take_arrived(&mut self) -> Option<Result<GroupEvent, Error>> {
         while let Item::Set(set) = self.queue.front_mut()? {
             let key = set.key();
-            if let Some(record) = set.take() {
-                self.reach(key, record.offset + 1);
-                return Some(Ok(GroupEvent::Record(record)));
+            match set.take() {
+                Ok(Some(record)) => {
+                    self.reach(key, record.offset + 1);
+                    return Some(Ok(GroupEvent::Record(record)));
+                }
+                Ok(None) => {}
+                // The records behind must not count as handled: what was not committed is delivered again, to this or to another member.
+                Err(error) => return Some(Err(self.on_damage(error))),
             }
             let (next_offset, credit) = (set.next_offset, set.credit);
             self.reach(key, next_offset);

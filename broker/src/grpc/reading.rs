@@ -5,8 +5,8 @@ use super::backend::Fetched;
 use super::status::Error;
 use crate::net::budget::{Budget, Reservation};
 use bytes::{Buf, Bytes};
-use millrace_proto::batch::{Attributes, BatchError, Header, TimestampType, records};
-use millrace_proto::compression::{Caps, Codec, decompress};
+use millrace_proto::batch::{BatchError, Header, TimestampType, inflate, records};
+use millrace_proto::compression::{Caps, Codec};
 use millrace_proto::grpc::records_out::{BATCHES_HEAD, SetWriter};
 use millrace_proto::grpc::v1;
 use millrace_proto::kafka::error::ErrorCode;
@@ -184,24 +184,12 @@ impl Reading {
         budget: &Budget,
         reserved: Reservation,
     ) -> Result<(), Error> {
-        let mut header = Header::parse(&self.rest).map_err(|error| damaged(part, &error))?;
-        let codec = header.codec().map_err(|error| damaged(part, &error))?;
-        let payload = self.rest.get(Header::SIZE..header.size()).ok_or_else(|| cut_short(part))?;
-        let mut plain = Vec::new();
-        decompress(codec, payload, &Caps::default(), &mut plain)
-            .map_err(|error| Error::new(ErrorCode::CorruptMessage, at(part, &format!("{codec}: {error}"))))?;
-        let length = Header::SIZE - Header::LENGTH_OVERHEAD + plain.len();
-        header.length = i32::try_from(length).map_err(|_| cut_short(part))?;
-        header.attributes = Attributes(header.attributes.0 & !CODEC_BITS);
-        plain.splice(0..0, header.encode());
+        let plain = inflate(&self.rest, &Caps::default()).map_err(|error| damaged(part, &error))?;
         let held = budget.try_reserve(plain.capacity()).unwrap_or(reserved);
         self.inflated = Some((plain.into(), held));
         Ok(())
     }
 }
-
-/// The bits of a batch's attributes that name its codec.
-const CODEC_BITS: i16 = 0x07;
 
 /// Whether records may share a set: all that a set says of its records is the same.
 fn same_set(one: &v1::RecordSet, other: &v1::RecordSet) -> bool {

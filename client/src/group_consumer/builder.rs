@@ -22,6 +22,7 @@ impl GroupConsumerBuilder {
         let start = v1::ConsumeStart {
             credit_bytes: Some(8 << 20),
             max_message_bytes: Some(1 << 20),
+            record_batches: true,
             ..v1::ConsumeStart::default()
         };
         let group = v1::GroupMembership {

@@ -75,12 +75,14 @@ impl GroupConsumer {
     }
 
     fn on_records(&mut self, records: v1::ConsumedRecords) {
-        for set in Arrived::all(records) {
+        let reached = |key: &Key| self.assignment.get(key).map(|position| position.next_offset);
+        let sets: Vec<_> = Arrived::all(records, reached).collect();
+        for set in &sets {
             if let Some(position) = self.assignment.get_mut(&set.key()) {
                 position.high_watermark = set.high_watermark;
             }
-            self.queue.push_back(Item::Set(set));
         }
+        self.queue.extend(sets.into_iter().map(Item::Set));
     }
 
     fn on_assigned(&mut self, assigned: v1::PartitionsAssigned) {
@@ -120,6 +122,12 @@ impl GroupConsumer {
         });
         self.owed += credit;
         self.queue.push_back(Item::Event(GroupEvent::Lost(keys)));
+    }
+
+    /// A batch that came is damaged: the member joins anew.
+    pub(super) fn on_damage(&mut self, error: Error) -> Error {
+        let broken = Error::disconnected(error.message.clone());
+        self.on_broken(broken).err().unwrap_or(error)
     }
 
     /// The call is over: it is made again where that can help.

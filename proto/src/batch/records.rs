@@ -1,7 +1,7 @@
 //! The records of a batch, borrowed from its bytes or from the scratch that they were decompressed into.
 
 use super::varint;
-use super::{BatchError, Header, RecordFault, TimestampType};
+use super::{Attributes, BatchError, Header, RecordFault, TimestampType};
 use crate::compression::{Caps, Codec, decompress};
 
 /// One record; key, value and headers are borrowed.
@@ -88,6 +88,29 @@ pub fn records<'a>(
         }
     };
     Ok(RecordIter { header, rest, index: 0 })
+}
+
+/// The bits of a batch's attributes that name its codec.
+const CODEC_BITS: i16 = 0x07;
+
+/// The batch at the start of `batch` with its records uncompressed, for whoever wants to keep what [`records`] borrows. Its CRC is still
+/// that of the compressed ones; `caps` bounds how large it gets.
+///
+/// # Errors
+/// Those of [`records`].
+pub fn inflate(batch: &[u8], caps: &Caps) -> Result<Vec<u8>, BatchError> {
+    let mut header = Header::parse(batch)?;
+    let codec = header.codec()?;
+    let cut_short = || BatchError::Size { declared: header.size(), given: batch.len() };
+    let payload = batch.get(Header::SIZE..header.size()).ok_or_else(cut_short)?;
+    let mut plain = Vec::new();
+    decompress(codec, payload, caps, &mut plain)
+        .map_err(|error| BatchError::from_compression(error, codec))?;
+    let length = Header::SIZE - Header::LENGTH_OVERHEAD + plain.len();
+    header.length = i32::try_from(length).map_err(|_| cut_short())?;
+    header.attributes = Attributes(header.attributes.0 & !CODEC_BITS);
+    plain.splice(0..0, header.encode());
+    Ok(plain)
 }
 
 impl<'a> RecordIter<'a> {

@@ -108,9 +108,11 @@ struct Flight {
     torn: bool,
 }
 
+/// Whose an entry is, and from where to where it goes.
+type Entered = (Rc<dyn Member>, (i64, i64));
+
 struct Frame {
-    /// Whose it is, and from where to where.
-    members: Vec<(Rc<dyn Member>, (i64, i64))>,
+    entries: Vec<Entered>,
     /// Whether it is there, once that is known.
     written: Option<bool>,
 }
@@ -180,12 +182,12 @@ impl Flight {
     /// A frame leaves. Its number.
     fn depart(&mut self, members: Vec<Rc<dyn Member>>, entries: &[JournalEntry]) -> u64 {
         let offsets = entries.iter().map(|entry| (entry.base, entry.end));
-        self.frames.push_back(Frame { members: members.into_iter().zip(offsets).collect(), written: None });
+        self.frames.push_back(Frame { entries: members.into_iter().zip(offsets).collect(), written: None });
         self.first + self.frames.len() as u64 - 1
     }
 
-    /// It is there, or is not. Of whom the fate is known now, each with its offsets and whether it can rely on them.
-    fn arrive(&mut self, number: u64, written: bool) -> Vec<(Rc<dyn Member>, (i64, i64), bool)> {
+    /// It is there, or is not. The entries of which the fate is known now, each with whether its log can rely on it.
+    fn arrive(&mut self, number: u64, written: bool) -> Vec<(Entered, bool)> {
         self.frames[(number - self.first) as usize].written = Some(written);
         let mut known = Vec::new();
         while let Some(there) = self.frames.front().and_then(|frame| frame.written)
@@ -193,7 +195,7 @@ impl Flight {
         {
             self.first += 1;
             self.torn |= !there;
-            known.extend(frame.members.into_iter().map(|(member, offsets)| (member, offsets, !self.torn)));
+            known.extend(frame.entries.into_iter().map(|entered| (entered, !self.torn)));
         }
         known
     }
@@ -344,7 +346,7 @@ impl<I: Io> Inner<I> {
                 *self.state.borrow_mut() = State::Broken;
             }
             let known = self.flight.borrow_mut().arrive(number, written.is_ok());
-            for (member, offsets, there) in known {
+            for ((member, offsets), there) in known {
                 if there { member.journaled(offsets) } else { member.not_journaled() }
             }
         }
@@ -460,7 +462,7 @@ mod tests {
 
     /// It arrives: of what the fate is known then, by its base.
     fn arrive(flight: &mut Flight, number: u64, written: bool) -> Vec<(i64, bool)> {
-        flight.arrive(number, written).into_iter().map(|(_, (base, _), there)| (base, there)).collect()
+        flight.arrive(number, written).into_iter().map(|((_, (base, _)), there)| (base, there)).collect()
     }
 
     #[test]
