@@ -1,12 +1,12 @@
 //! Records of one partition that have arrived and were not taken yet.
 //!
 //! They come as whole batches, as they are in the log, compressed or not: the broker hands them on, and it is here that they are checked and
-//! taken apart, one batch after the other. A broker that does not know of that sends them one by one.
+//! taken apart, one batch after the other, each record when it is taken: a batch may hold millions of small ones. A broker that does not know of that sends them one by one.
 
 use crate::error::Error;
 use crate::record::{ConsumedRecord, Header, TimestampType};
 use bytes::Bytes;
-use millrace_proto::batch::{self, BatchError};
+use millrace_proto::batch::{self, BatchError, Record, RecordCursor};
 use millrace_proto::compression::{Caps, Codec};
 use millrace_proto::grpc::v1;
 use std::collections::VecDeque;
@@ -25,9 +25,19 @@ pub(crate) struct Arrived {
     /// Earlier ones have been taken before: they are there because a batch comes whole.
     from: i64,
     records: VecDeque<ConsumedRecord>,
+    /// The batch that is being taken apart, and those behind it.
+    open: Option<Opened>,
     batches: Bytes,
     /// What is granted anew once these have been taken.
     pub(crate) credit: i64,
+}
+
+/// A batch, and what its records have in common.
+#[derive(Debug)]
+struct Opened {
+    records: RecordCursor,
+    timestamp_type: TimestampType,
+    leader_epoch: Option<i32>,
 }
 
 impl Arrived {
@@ -71,7 +81,7 @@ impl Arrived {
         let records = set.records.into_iter().map(record).collect();
         let (high_watermark, next_offset, batches) =
             (set.high_watermark, set.next_offset, set.record_batches);
-        Self { topic, partition, high_watermark, next_offset, from: 0, records, batches, credit }
+        Self { topic, partition, high_watermark, next_offset, from: 0, records, open: None, batches, credit }
     }
 
     /// Its partition.
@@ -84,28 +94,61 @@ impl Arrived {
     /// # Errors
     /// A batch is damaged. Nothing behind it can be read.
     pub(crate) fn take(&mut self) -> Result<Option<ConsumedRecord>, Error> {
+        if let Some(record) = self.records.pop_front() {
+            return Ok(Some(record));
+        }
+        self.take_of_batches().map_err(|error| {
+            self.open = None;
+            self.batches.clear();
+            let name = format!("{}-{}", self.topic, self.partition);
+            Error::new(Code::DataLoss, error.to_string()).about(&name)
+        })
+    }
+
+    fn take_of_batches(&mut self) -> Result<Option<ConsumedRecord>, BatchError> {
         loop {
-            if let Some(record) = self.records.pop_front() {
-                return Ok(Some(record));
-            }
-            if self.batches.is_empty() {
-                return Ok(None);
-            }
-            if let Err(error) = self.open_batch() {
-                self.batches.clear();
-                self.records.clear();
-                let name = format!("{}-{}", self.topic, self.partition);
-                return Err(Error::new(Code::DataLoss, error.to_string()).about(&name));
+            let Some(open) = &mut self.open else {
+                if self.batches.is_empty() {
+                    return Ok(None);
+                }
+                self.open = self.open_batch()?;
+                continue;
+            };
+            let (topic, partition) = (&self.topic, self.partition);
+            let (timestamp_type, leader_epoch) = (open.timestamp_type, open.leader_epoch);
+            let next = open.records.next(|record, bytes| {
+                let Record { offset, timestamp, key, value, headers } = record;
+                let part = |part: Option<&[u8]>| part.map(|part| bytes.slice_ref(part));
+                let headers = headers.map(|header| Header {
+                    key: String::from_utf8_lossy(header.key).into_owned(),
+                    value: part(header.value),
+                });
+                ConsumedRecord {
+                    topic: topic.clone(),
+                    partition,
+                    offset,
+                    timestamp_ms: timestamp,
+                    timestamp_type,
+                    key: part(key),
+                    value: part(value),
+                    headers: headers.collect(),
+                    leader_epoch,
+                }
+            });
+            match next.transpose()? {
+                Some(record) if record.offset < self.from => {}
+                Some(record) => return Ok(Some(record)),
+                None => self.open = None,
             }
         }
     }
 
-    /// Takes the first batch apart.
-    fn open_batch(&mut self) -> Result<(), BatchError> {
+    /// Takes the first batch off. `None` if there is nothing in it for anybody.
+    fn open_batch(&mut self) -> Result<Option<Opened>, BatchError> {
         let header = batch::verify(&self.batches)?;
         let whole = self.batches.split_to(header.size());
         if header.is_control() {
-            return Ok(());
+            return Ok(None);
         }
         let plain = match header.codec()? {
             Codec::None => whole,
@@ -116,31 +159,8 @@ impl Arrived {
             batch::TimestampType::CreateTime if header.max_timestamp < 0 => TimestampType::None,
             batch::TimestampType::CreateTime => TimestampType::CreateTime,
         };
-        // What is not compressed is borrowed from the batch.
-        let mut scratch = Vec::new();
-        for record in batch::records(&plain, &mut scratch, &Caps::default())? {
-            let record = record?;
-            if record.offset < self.from {
-                continue;
-            }
-            let part = |bytes: Option<&[u8]>| bytes.map(|bytes| plain.slice_ref(bytes));
-            let headers = record.headers.map(|header| Header {
-                key: String::from_utf8_lossy(header.key).into_owned(),
-                value: part(header.value),
-            });
-            self.records.push_back(ConsumedRecord {
-                topic: self.topic.clone(),
-                partition: self.partition,
-                offset: record.offset,
-                timestamp_ms: record.timestamp,
-                timestamp_type,
-                key: part(record.key),
-                value: part(record.value),
-                headers: headers.collect(),
-                leader_epoch: Some(header.leader_epoch).filter(|epoch| *epoch >= 0),
-            });
-        }
-        Ok(())
+        let leader_epoch = Some(header.leader_epoch).filter(|epoch| *epoch >= 0);
+        Ok(Some(Opened { records: RecordCursor::new(&plain)?, timestamp_type, leader_epoch }))
     }
 }
 

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | a leader, about a batch that a client sent | [`validate`], then [`stamp`] |
 //! | recovery, about a batch on disk | [`verify`] |
-//! | whoever wants the records | [`records`]; [`inflate`] first, to keep what they borrow |
+//! | whoever wants the records | [`records`]; [`inflate`] and [`RecordCursor`] where the batch is kept |
 //! | whoever makes a batch | [`Builder`], [`end_txn_marker`] |
 //! | a leader whose topic has a codec of its own | [`recompress`] |
 //! | compaction | [`Retain`], [`emptied`], [`placeholder`] |
@@ -30,7 +30,7 @@ pub use control::{ControlError, ControlType, EndTxn, EndTxnMarker, end_txn_marke
 pub use error::{BatchError, MAX_RECORD_ERRORS, RecordError, RecordFault, RecordReason, RejectedRecords};
 pub use header::{Attributes, Header, TimestampType, last_sequence};
 pub use recompress::{Recompress, recompress};
-pub use records::{Record, RecordHeader, RecordHeaders, RecordIter, inflate, records};
+pub use records::{Record, RecordCursor, RecordHeader, RecordHeaders, RecordIter, inflate, records};
 pub use retain::{Retain, Retained, emptied, placeholder};
 pub use stamp::{stamp, stamp_log_append_time, stamp_max_timestamp, stamp_producer};
 pub use validate::{Checked, Limits, validate, verify};

@@ -3,6 +3,7 @@
 use super::varint;
 use super::{Attributes, BatchError, Header, RecordFault, TimestampType};
 use crate::compression::{Caps, Codec, decompress};
+use bytes::{Buf, Bytes};
 
 /// One record; key, value and headers are borrowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +112,41 @@ pub fn inflate(batch: &[u8], caps: &Caps) -> Result<Vec<u8>, BatchError> {
     header.attributes = Attributes(header.attributes.0 & !CODEC_BITS);
     plain.splice(0..0, header.encode());
     Ok(plain)
+}
+
+/// The records of a batch that is kept, one at a time: for whoever cannot borrow it for as long as it is read. Holds nothing but the batch.
+#[derive(Debug, Clone)]
+pub struct RecordCursor {
+    header: Header,
+    rest: Bytes,
+    index: i32,
+}
+
+impl RecordCursor {
+    /// Of the batch at the start of `batch`, which is not compressed: see [`inflate`].
+    ///
+    /// # Errors
+    /// Those of [`Header::parse`], and [`BatchError::Size`] when the batch is cut short.
+    pub fn new(batch: &Bytes) -> Result<Self, BatchError> {
+        let header = Header::parse(batch)?;
+        if header.size() > batch.len() {
+            return Err(BatchError::Size { declared: header.size(), given: batch.len() });
+        }
+        Ok(Self { header, rest: batch.slice(Header::SIZE..header.size()), index: 0 })
+    }
+
+    /// What `read` makes of the next record, and of the bytes that its parts lie in.
+    ///
+    /// # Errors
+    /// As [`RecordIter`]'s, after which there is nothing more.
+    pub fn next<T>(&mut self, read: impl FnOnce(Record<'_>, &Bytes) -> T) -> Option<Result<T, BatchError>> {
+        let mut iter = RecordIter { header: self.header, rest: &self.rest, index: self.index };
+        let made = iter.next().map(|record| record.map(|record| read(record, &self.rest)));
+        let (left, index) = (iter.rest.len(), iter.index);
+        self.rest.advance(self.rest.len() - left);
+        self.index = index;
+        made
+    }
 }
 
 impl<'a> RecordIter<'a> {
